@@ -321,8 +321,23 @@ def programs() -> dict[str, str]:
     return dict(blocks)
 
 
-def test_the_readme_has_two_programs() -> None:
-    assert list(programs()) == ["outside.py", "behind_nat.py"]
+def test_the_readme_has_three_programs() -> None:
+    assert list(programs()) == ["both_ends.py", "outside.py", "behind_nat.py"]
+
+
+def test_readme_both_ends(tmp_path: Path) -> None:
+    program = tmp_path / "both_ends.py"
+    program.write_text(programs()["both_ends.py"], encoding="utf-8")
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    found = subprocess.run(
+        [sys.executable, str(program)],
+        stdout=subprocess.PIPE,
+        text=True,
+        env=environment,
+        timeout=40,
+        check=True,
+    )
+    assert found.stdout == "Rex, Tom\n"
 
 
 def test_readme_outside_and_behind_nat(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Transports for HTTP clients, over a connection of restsock instead of a socket."""
+"""Adapters for HTTP clients: they send over a restsock connection instead of a socket."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Loads what needs httpx or httpx2."""
+    """Loads the transports, which need httpx or httpx2, at their first use."""
     if name in LAZY:
         return load(name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

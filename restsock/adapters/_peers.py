@@ -1,4 +1,4 @@
-"""`PeersByHost`: one adapter for all peers of a server, since the host of a URL names the peer."""
+"""`PeersByHost`: one adapter for all peers of a server; the host of a URL names the peer."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = ["PeersByHost", "Way"]
 _SUFFIX = re.compile(r"(?:\.[0-9a-z_](?:[0-9a-z_-]*[0-9a-z_])?)*")
 _MAX_NAME = 255  # spec/protocol.md, section 5.2
 
-# Hosts that are kept. Callers may make them up, so there has to be an end to it.
+# How many hosts are cached. Callers may invent hosts, so there must be a limit.
 _MAX_KEPT = 1024
 
 
@@ -28,8 +28,8 @@ class Way(NamedTuple):
     """How a request gets to a peer.
 
     Attributes:
-        requester: what carries it.
-        contract: what it and its response are held to, if anything.
+        requester: Sends the request.
+        contract: Validates the request and its response, if given.
     """
 
     requester: Requester
@@ -39,22 +39,22 @@ class Way(NamedTuple):
 class PeersByHost:
     """Finds the peer that a URL is for: `edge-1`, of `http://edge-1.peers/` with suffix `.peers`.
 
-    The name is the host without the suffix, dots included. URLs have no capital letters in their
-    host, and names are compared exactly, so a peer with capitals in its name cannot be called like
-    this. Other characters than ASCII are those that the host stands for, whether as Punycode
-    (RFC 3492) or percent-encoded. A port and a final dot tell nothing.
+    The name is the host without the suffix; it may contain dots. The host of a URL is in lower case
+    and names are compared exactly, so a peer whose name has capital letters cannot be called this
+    way. A host may contain non-ASCII characters as Punycode (RFC 3492) or percent-encoded. A port
+    and a final dot are ignored.
 
     Args:
-        suffix: what all hosts end with: a dot and a word, or several of these. `""` takes the whole
-            host for the name.
-        route: makes what carries requests to the peer of a name.
-        bind: makes what they are held to.
+        suffix: What all hosts end with: a dot and a label, or several of these. With `""` the whole
+            host is the name.
+        route: Makes the requester for the peer of a name.
+        bind: Makes the call checker for a requester.
 
     Attributes:
-        has_contracts: whether they are held to anything.
+        has_contracts: Whether there are call checkers.
 
     Raises:
-        ValueError: such a suffix cannot be part of a host.
+        ValueError: The suffix cannot be part of a host.
     """
 
     def __init__(
@@ -75,10 +75,10 @@ class PeersByHost:
         """The way to the peer that a URL names.
 
         Args:
-            authority: of the URL, without a user.
+            authority: The authority of the URL, without userinfo.
 
         Raises:
-            ValueError: it names none. Nothing was sent.
+            ValueError: The URL names no peer. Nothing was sent.
         """
         host = unquote(host_and_port(authority)[0], errors="strict").lower().removesuffix(".")
         if not host.endswith(self._suffix):

@@ -1,16 +1,16 @@
 """The API for asyncio: `connect` and `listen`, with the names and arguments of those for trio.
 
-The connections live in a background thread, which all clients and servers of a process share, those
-of `restsock.sync` too. Tasks send their requests themselves, and never block their loop. An ASGI
-app, or a function, that is given here runs on the loop of its caller: it shares connection
-pools and tasks with the rest of the program. Requests may be sent from any loop.
+The connections run in a background thread, which all clients and servers of a process share, also
+those of `restsock.sync`. Tasks send their requests themselves, and never block their loop. An ASGI
+app or a function that is given here runs on the caller's loop, so it can share connection pools and
+tasks with the rest of the program. Requests may be sent from any loop.
 
-What waits can be cancelled: by `asyncio.timeout`, a `TaskGroup`, Ctrl-C. A request is reset then,
-and the peer's app learns of it.
+Whatever waits can be cancelled: by `asyncio.timeout`, a `TaskGroup`, Ctrl-C. A cancelled request is
+reset, and the peer's app learns of it.
 
-- `_endpoint`: a client or server that is entered, and its close.
+- `_endpoint`: how a client or server is entered and closed.
 - `_requests`: how requests are sent.
-- `_client`, `_server`, `_connection`, `_events`: the faces.
+- `_client`, `_server`, `_connection`, `_events`: the public classes.
 """
 
 from __future__ import annotations
@@ -43,14 +43,14 @@ __all__ = [
 
 @_with_arguments_of(_async_client.connect)
 def connect(client: _async_client.Client) -> Client:
-    """Dial a listener; the result is to be entered with `async with`.
+    """Dial a listener; enter the result with `async with`.
 
         async with restsock.aio.connect("ws://hub.example:8000/", app=app, name="edge-1") as client:
             ...
 
-    Nothing is dialed before that. Entering waits for the first connection; cancelling it ends the
-    dialing. `Backoff(tries=...)` bounds how long it waits. The app, and an async function that is
-    `auth`, run on the loop on which it is entered.
+    Nothing is dialed before that. Entering waits for the first connection; if cancelled, it stops
+    dialing. `Backoff(tries=...)` limits how long it waits. The app, and an async function passed as
+    `auth`, run on the loop on which the client is entered.
 
     Raises:
         RestsockError: On entering: this is not asyncio.
@@ -60,13 +60,13 @@ def connect(client: _async_client.Client) -> Client:
 
 @_with_arguments_of(_async_server.listen)
 def listen(server: _async_server.Server) -> Server:
-    """Listen for dialing peers; the result is to be entered with `async with`.
+    """Listen for dialing peers; enter the result with `async with`.
 
         async with restsock.aio.listen("127.0.0.1", 0) as server:
             print(server.url)
 
-    Nothing is bound before that. The app, and an async function that is `auth`, run on the loop on
-    which it is entered.
+    Nothing is bound before that. The app, and an async function passed as `auth`, run on the loop
+    on which the server is entered.
 
     Raises:
         RestsockError: On entering: this is not asyncio.

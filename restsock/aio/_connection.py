@@ -21,8 +21,9 @@ __all__ = ["Connection"]
 class Connection(ConnectionView, AsyncioRequester):
     """A connection: what is known of the peer, and requests to it.
 
-    Its requests go over this very connection and fail when it has ended; those of a `Client` or a
-    `Route` go over the next one, too. Two of these are equal when they mean the same connection.
+    Its requests go over this connection only, and fail after it has ended; those of a `Client` or a
+    `Route` also use the next connection. Two objects are equal if they stand for the same
+    connection.
     """
 
     def __init__(self, portal: Portal, connection: AsyncConnection) -> None:
@@ -31,18 +32,18 @@ class Connection(ConnectionView, AsyncioRequester):
         self._portal = portal
 
     def statistics(self) -> Statistics:
-        """Its counters now.
+        """The current counters of the connection.
 
         Raises:
-            ConnectionClosed: The client or server that it belonged to was closed.
+            ConnectionClosed: The client or server of the connection was closed.
         """
         return self._portal.call(self._connection.statistics)
 
     async def wait_closed(self) -> Closed:
-        """Wait for its end, and tell how it was. Can be cancelled.
+        """Wait until the connection has ended; return how it ended. Can be cancelled.
 
         Raises:
-            ConnectionClosed: The client or server that it belonged to was closed meanwhile.
+            ConnectionClosed: The client or server of the connection was closed meanwhile.
         """
         if self.closed is not None:
             return self.closed
@@ -50,7 +51,7 @@ class Connection(ConnectionView, AsyncioRequester):
 
     @documented_like(AsyncConnection.aclose)
     async def aclose(self, code: int = CloseCode.NORMAL, reason: str = "") -> None:
-        """Close it, and wait until it is closed. If cancelled, it is dropped. Twice is harmless."""
+        """Close the connection. If cancelled, it is dropped. A second call is harmless."""
         if self.closed is None:
             await run_from_asyncio(self._portal, self._connection.aclose, code, reason)
 
@@ -58,7 +59,7 @@ class Connection(ConnectionView, AsyncioRequester):
     async def drain(
         self, grace: float | None = None, code: int = CloseCode.GOING_AWAY, reason: str = ""
     ) -> Closed:
-        """Close it after what is in flight, wait until it is closed, and tell how it ended."""
+        """Close the connection after the requests in flight; return how it ended."""
         if self.closed is not None:
             return self.closed
         return await run_from_asyncio(self._portal, self._connection.drain, grace, code, reason)

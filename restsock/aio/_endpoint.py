@@ -30,10 +30,10 @@ T = TypeVar("T")
 
 
 class AsyncioEndpoint(Generic[E]):
-    """What a client and a server have in common: to be entered, and closed.
+    """What a client and a server have in common: it enters and closes them.
 
     Args:
-        endpoint: The one of the API for trio, which is entered on the background loop.
+        endpoint: The client or server of the API for trio; it is entered on the background loop.
     """
 
     _maker: str
@@ -53,7 +53,7 @@ class AsyncioEndpoint(Generic[E]):
         return context.portal
 
     def health(self) -> Health:
-        """Whether requests can be served now, and peers can connect; and if not, why."""
+        """Whether requests can be served now (and peers can connect), and if not, why."""
         return self._look_up(self._endpoint.health)
 
     async def _wait_closed(self) -> Any:
@@ -62,12 +62,12 @@ class AsyncioEndpoint(Generic[E]):
         try:
             return await run_from_asyncio(portal, self._endpoint.wait_closed)
         except ConnectionClosed:
-            # The loop ended meanwhile, or long ago.
+            # The loop has ended.
             await self._context.wait()
             return self._entered.outcome
 
     def _look_up(self, function: Callable[[], T]) -> T:
-        """Looks at the endpoint, on its loop; where that has ended, nothing changes any more."""
+        """Reads from the endpoint on its loop; after that has ended, directly."""
         if self._context is None:
             return function()
         try:

@@ -16,13 +16,13 @@ __all__ = ["Events"]
 
 
 class Events(SubscriptionView):
-    """What happens to a server's connections from now on.
+    """The connection events of a server, from its creation on.
 
         async with server.events() as events:        # or without `async with`
             async for event in events: ...
 
-    It ends when the server has closed, after the last event, or when it is closed itself. Several
-    tasks of one loop may read it; each event goes to one of them.
+    It ends after the last event when the server has closed, or when it is closed itself. Several
+    tasks of one loop may share it; each event goes to one of them.
     """
 
     def __init__(self, portal: Portal, server: Server, capacity: int) -> None:
@@ -30,10 +30,10 @@ class Events(SubscriptionView):
         super().__init__(portal, server, capacity, self._sleeper.wake)
 
     async def receive(self) -> ConnectionEvent:
-        """Wait for the next event. Cancelled, it takes none.
+        """Wait for the next event. If cancelled, no event is lost.
 
         Raises:
-            EOFError: There are no more: the server or this was closed.
+            EOFError: There are no more events: the server or this subscription was closed.
         """
         while True:
             self._sleeper.asleep = True  # before the look: from here on it is woken
@@ -43,7 +43,7 @@ class Events(SubscriptionView):
             await self._sleeper.sleep(math.inf)
 
     async def aclose(self) -> None:
-        """End the subscription: tasks that wait see the end. Raises nothing; twice is harmless."""
+        """End the subscription; waiting tasks see the end. Raises nothing; may be repeated."""
         self._close()
 
     def __aiter__(self) -> Events:

@@ -19,7 +19,7 @@ class AsyncioRequester(AsyncRequests, Adapters):
     """Sends requests from tasks of asyncio. Any number of tasks may share one.
 
     Args:
-        requester: That of the API for trio, on the background loop.
+        requester: The requester of the API for trio, on the background loop.
     """
 
     def __init__(self, requester: Requester) -> None:

@@ -28,7 +28,7 @@ __all__ = ["Connections", "Route", "Server"]
 class Connections(ConnectionsView[Connection]):
     """The connections of a server whose handshake is complete, for asyncio.
 
-    Iteration goes over a snapshot, oldest first. Looking up what is not there never raises.
+    Iteration goes over a snapshot, oldest first. A lookup that finds nothing does not raise.
     """
 
     def __init__(self, portal: Portal, registry: AsyncConnections) -> None:
@@ -36,10 +36,10 @@ class Connections(ConnectionsView[Connection]):
 
 
 class Route(RouteView[Connection], AsyncioRequester):
-    """Sends requests to the peer of one name, over whichever connection it has at the moment.
+    """Sends requests to the peer of one name, over its current connection.
 
-    A request made while the peer is away waits for it, up to its connect timeout, and then fails
-    with `PeerNotFound` or `PeerUnavailable`. Both are safe to retry.
+    While the peer is away, a request waits for it, up to its connect timeout. Then it fails with
+    `PeerNotFound` or `PeerUnavailable`. Both are safe to retry.
     """
 
     def __init__(self, portal: Portal, route: AsyncRoute) -> None:
@@ -48,17 +48,17 @@ class Route(RouteView[Connection], AsyncioRequester):
 
 
 class Server(AsyncioEndpoint[AsyncServer], RequestsByName):
-    """A `restsock.Server` for asyncio: accepts peers and knows them. Made by `listen`.
+    """A `restsock.Server` for asyncio: accepts peers and finds them by name. Made by `listen`.
 
         async with restsock.aio.listen("0.0.0.0", 8443, ssl_context=context) as server:
             response = await server.request("edge-1", "GET", "/pets", timeout=10)
             async for event in server.events(): ...
 
-    Entering binds the sockets. It serves its app on the loop that it was entered on; its requests
-    may be sent from any task of any loop.
+    Entering binds the sockets. The server serves its app on the loop on which it was entered; its
+    requests may be sent from any task of any loop.
 
-    Leaving the block closes all connections after what is in flight (`Timeouts.grace`). Leaving it
-    by an exception does not wait for that, and a cancellation drops the connections.
+    Leaving the block closes all connections after the requests in flight (`Timeouts.grace`).
+    Leaving it by an exception does not wait for them, and a cancellation drops the connections.
     """
 
     _maker = "listen"
@@ -69,41 +69,41 @@ class Server(AsyncioEndpoint[AsyncServer], RequestsByName):
 
     @property
     def connections(self) -> Connections:
-        """Who is connected now; look peers up by id, name or metadata.
+        """The connected peers; look them up by id, name or metadata.
 
         Raises:
-            RuntimeError: It was not entered yet.
+            RuntimeError: The server was not entered yet.
         """
         return Connections(self._portal, self._server.connections)
 
     @property
     def address(self) -> tuple[str, int]:
-        """Host and port that it listens on; of a Unix socket its path, and 0.
+        """The host and port that it listens on; for a Unix socket, its path and 0.
 
         Raises:
-            RuntimeError: It was not entered yet.
+            RuntimeError: The server was not entered yet.
         """
         return self._server.address
 
     @property
     def url(self) -> str:
-        """What a client on the same network dials; with `peers=False` it begins with `http`."""
+        """The URL for clients on the same network; with `peers=False` it begins with `http`."""
         return self._server.url
 
     @property
     def closed(self) -> bool:
-        """Whether it accepts no new connections and requests any more."""
+        """Whether the server accepts no new connections and requests."""
         return self._server.closed
 
     def statistics(self) -> ServerStatistics:
-        """Counters since this server was made, over all its connections."""
+        """Counters over the whole life of this server, for all its connections."""
         return self._look_up(self._server.statistics)
 
     @documented_like(AsyncServer.events)
     def events(self, *, capacity: int = 1000) -> Events:
-        """Subscribe to what happens to the connections from now on.
+        """The connection events from this call on.
 
-        A subscriber never slows the server. One that has `capacity` events unread misses those
+        A subscriber never slows the server. If it has `capacity` unread events, it misses those
         that follow, and is told how many.
 
         Raises:
@@ -121,10 +121,10 @@ class Server(AsyncioEndpoint[AsyncServer], RequestsByName):
 
     @documented_like(AsyncServer.use)
     def use(self, options: Options) -> None:
-        """Replace the options, for new connections and requests.
+        """Use other options for new connections.
 
-        Open connections keep theirs, and so do apps and listening sockets. New limits on how many
-        there may be apply at once; no connection is closed because of them.
+        Existing connections, apps and listening sockets keep theirs. Limits on how many there may
+        be apply at once, but no connection is dropped for them.
 
         Raises:
             ConnectionClosed: The server was closed.
@@ -133,9 +133,9 @@ class Server(AsyncioEndpoint[AsyncServer], RequestsByName):
 
     @documented_like(AsyncServer.revoke)
     def revoke(self, principal: str) -> int:
-        """Close all connections of the principal of this name with 4005; return how many.
+        """Close all connections of the principal with this name, with 4005; return how many.
 
-        Its clients dial again, and the authenticator has to refuse them then.
+        Its clients dial again, so the authenticator has to refuse them from now on.
 
         Raises:
             ConnectionClosed: The server was closed.
@@ -146,7 +146,7 @@ class Server(AsyncioEndpoint[AsyncServer], RequestsByName):
         """Wait until the server is closed and no connection is left. Can be cancelled.
 
         Raises:
-            RuntimeError: It was not entered.
+            RuntimeError: The server was not entered.
         """
         await self._wait_closed()
 
@@ -156,9 +156,9 @@ class Server(AsyncioEndpoint[AsyncServer], RequestsByName):
     ) -> None:
         """Close all connections, stop listening, end all subscriptions, and wait for that.
 
-        No further request is started; what is in flight, both ways, goes on for the grace, while
-        newcomers are answered with 503. Then waits up to `Timeouts.close` seconds for the peers'
-        halves of the closing handshakes. If cancelled, all connections are dropped at once. Twice
-        is harmless.
+        No more requests are started. Requests in flight, in both directions, may finish within
+        `grace`, while new connections are answered with 503. Then this waits up to `Timeouts.close`
+        seconds for the peers' halves of the closing handshakes. If cancelled, all connections are
+        dropped at once. A second call is harmless.
         """
         await self._close(code, reason, grace=grace)

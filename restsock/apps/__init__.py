@@ -1,12 +1,12 @@
-"""Apps: what answers the peer's requests.
+"""Apps: they answer the peer's requests.
 
 `make_handler` takes an ASGI 3 application, a WSGI application or a coroutine function
-`async (Request) -> Response`, and gives the `Handler` that a connection hands requests to.
-`forward` stands for an HTTP/1.1 server that runs already.
+`async (Request) -> Response`, and returns the `Handler` to which a connection passes requests.
+`forward` makes an app of an HTTP/1.1 server that already runs.
 
-For the first three: an exception of the app is a 500 and a traceback in the log `restsock.apps`, or
-a RESET once the head of the response has left; it never ends the connection. Date is supplied, and
-Content-Length where the length is known.
+For the first three, an exception of the app becomes a 500 and a traceback in the log
+`restsock.apps`; after the response head was sent, it becomes a RESET. It never ends the connection.
+Date is added, and Content-Length if the length is known.
 """
 
 from __future__ import annotations
@@ -75,24 +75,24 @@ __all__ = [
 
 
 def on_asyncio(handler: Handler, face: Callable[[Connection], Any]) -> Handler:
-    """The same handler for the loop of asyncio that runs here, where that makes a difference.
+    """The handler to use on the asyncio loop that runs here.
 
-    An ASGI app that is not for trio, and a function, run on this loop then, which goes on after
-    them; all others as before.
+    ASGI apps that are not for trio, and functions, then run on this loop, which continues after
+    they end. All other handlers are returned unchanged.
 
     Args:
-        handler: what `make_handler` gave.
-        face: makes of a connection what a function is to see of it on this loop.
+        handler: A handler from `make_handler`.
+        face: Wraps a connection in the class that a function app sees on this loop.
     """
     on_this_loop: Callable[..., Handler] | None = getattr(handler, "on_asyncio", None)
     return handler if on_this_loop is None else on_this_loop(face)
 
 
 def asyncio_thread(*, grace: float) -> AsyncioThread:
-    """A loop of asyncio in a thread of its own, which runs while its `running()` is open.
+    """An asyncio loop in its own thread, which runs while its `running()` is open.
 
     Args:
-        grace: seconds that its tasks may take to their end once they are cancelled.
+        grace: Seconds that its tasks may take to end after they are cancelled.
     """
     from .asgi._asyncio_thread import AsyncioThread  # asyncio takes a while to load
 
@@ -100,11 +100,13 @@ def asyncio_thread(*, grace: float) -> AsyncioThread:
 
 
 def upstream_client(forward: Forward, *, max_body: int) -> UpstreamClient:
-    """Sends whole requests to the server of a `forward`, while its `running()` is open.
+    """Makes a client that sends whole requests to the server of a `forward`.
+
+    It works while its `running()` is open.
 
     Args:
-        forward: where to, and how long it may take.
-        max_body: bytes of the largest body of an answer.
+        forward: The server, and its time limits.
+        max_body: The largest response body, in bytes.
     """
     from .forward._client import UpstreamClient  # loads TLS
 
@@ -118,10 +120,10 @@ def optional_handler(
     options: Options | None,
     app_options: dict[str, Any],
 ) -> Handler | None:
-    """The handler of an app that there may be, from the arguments of `connect` or `listen`.
+    """The handler for the app in the arguments of `connect` or `listen`; `None` without an app.
 
     Raises:
-        TypeError: there is none and yet options for it; and as `make_handler`.
+        TypeError: There are options but no app; or as in `make_handler`.
     """
     if app is None:
         given = [*app_options]
@@ -149,39 +151,39 @@ def make_handler(
     One handler serves any number of connections, while its `running()` is open.
 
     Args:
-        app: what to serve, or what `forward` gives; a `Handler` (an `OpenAPIHandler`, say) is
-            returned as it is.
-        interface: `"asgi"`, `"wsgi"` or `"function"`, when it does not show which it is.
-        loop: ASGI: the event loop that the app runs on. `"asyncio"` is one in a thread of its own,
-            `"trio"` the one of the connections, which waits while the app computes or blocks.
-            `"auto"` takes trio for an app of Quart-Trio, and asyncio for all others.
-        workers: WSGI: how many threads call the app, at most.
-        queue_size: WSGI: how many requests may wait for a thread; those above are answered with
+        app: The app to serve, or the result of `forward`. A `Handler` (an `OpenAPIHandler`, for
+            example) is returned unchanged.
+        interface: `"asgi"`, `"wsgi"` or `"function"`, if that cannot be detected from the app.
+        loop: ASGI: the event loop for the app. `"asyncio"` is a loop in its own thread; `"trio"` is
+            the loop of the connections, which waits while the app computes or blocks; `"auto"` is
+            trio for apps of Quart-Trio, and asyncio for others.
+        workers: WSGI: the maximum number of threads that call the app.
+        queue_size: WSGI: how many requests may wait for a thread; further ones are answered with
             503. A connection adds at most `Limits.max_streams`.
-        max_websocket_message: ASGI: bytes of the largest message that a WebSocket of the app
+        max_websocket_message: ASGI: the largest message, in bytes, that a WebSocket of the app
             receives; a larger one closes it with 1009. `None` is `Limits.max_websocket_message`.
-        root_path: the path that the app is under, without a slash at the end: `root_path` of ASGI
-            and `SCRIPT_NAME` of WSGI.
-        options: the options of the connections.
+        root_path: The path at which the app is mounted, without a slash at the end: `root_path` in
+            ASGI, `SCRIPT_NAME` in WSGI.
+        options: The options of the connections.
 
     Raises:
-        TypeError: the app is not callable, or it is not clear which of the three it is.
-        ValueError: a number is out of range, `interface` or `loop` is none of the three, or a loop
-            is chosen for what is not ASGI.
+        TypeError: The app is not callable, or its interface cannot be detected.
+        ValueError: A number is out of range, `interface` or `loop` is unknown, or `loop` is set for
+            an app that is not ASGI.
     """
     if not callable(app) and hasattr(app, "handle") and hasattr(app, "running"):
         if interface is not None or loop != "auto":
-            raise TypeError(f"options of an app, for {app!r}, which is a handler already")
+            raise TypeError(f"options for an app, but {app!r} is already a handler")
         handler: Handler = app
         return handler
     options = options or Options()
     grace = options.timeouts.close
     kind = detect_interface(app, interface)
     if loop not in LOOPS:
-        raise ValueError(f'loop has to be "auto", "trio" or "asyncio", not {loop!r}')
+        raise ValueError(f'loop must be "auto", "trio" or "asyncio", not {loop!r}')
     if loop != "auto" and kind != "asgi":
         raise ValueError(f"loop={loop!r} is for ASGI apps, and {app!r} is served as {kind}")
-    # Imported here, since a program has one kind of app.
+    # Imported here, since a program usually has only one kind of app.
     if kind == "wsgi":
         from .wsgi._handler import WsgiHandler
 

@@ -1,4 +1,4 @@
-"""How many calls of an app a peer may have running, and their end."""
+"""Limits how many calls of an app a peer may have running."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ __all__ = ["Admission", "Admitted", "refuse"]
 
 
 class Admitted(Protocol):
-    """A call that was let in."""
+    """A call that was admitted."""
 
     @property
     def complete(self) -> bool:
-        """Whether its response is."""
+        """Whether its response is complete."""
 
 
 _Call = TypeVar("_Call", bound=Admitted)
@@ -28,12 +28,12 @@ _Call = TypeVar("_Call", bound=Admitted)
 class Admission(Generic[_Call]):
     """Counts the calls of each connection whose response is not complete.
 
-    A call of the app can outlive its stream, so the bound on open streams does not bound the calls:
-    a peer that asks and resets, over and over, could have any number of them running. So each
+    A call of the app can outlive its stream, so the limit on open streams does not limit the calls:
+    a peer that repeatedly opens and resets streams could have any number of them running. So each
     connection may also have only `Limits.max_streams` calls whose response is not complete.
 
     Attributes:
-        active: all that were let in and have not ended.
+        active: All admitted calls that have not ended.
     """
 
     def __init__(self) -> None:
@@ -42,7 +42,7 @@ class Admission(Generic[_Call]):
         self._idle = trio.Event()
 
     def enter(self, exchange: Exchange, call: _Call) -> bool:
-        """Lets a call in, or refuses the request; tells which."""
+        """Admits a call or refuses the request; returns whether it was admitted."""
         connection = exchange.connection
         assert connection is not None
         calls = self._calls.setdefault(connection, set())
@@ -66,7 +66,7 @@ class Admission(Generic[_Call]):
         """Notes that a call has ended."""
         connection = exchange.connection
         assert connection is not None
-        calls = self._calls.get(connection, set())  # complete, it may have been dropped
+        calls = self._calls.get(connection, set())  # if complete, it may have been dropped
         calls.discard(call)
         if not calls:
             self._calls.pop(connection, None)
@@ -75,7 +75,7 @@ class Admission(Generic[_Call]):
             self._idle.set()
 
     async def wait_idle(self, seconds: float) -> None:
-        """Waits until all calls have ended, at most so long."""
+        """Waits until all calls have ended, for at most this many seconds."""
         with trio.move_on_after(seconds):
             while self.active:
                 self._idle = trio.Event()

@@ -1,7 +1,7 @@
-"""What an app is told about the connection that a request came over.
+"""What an app is told about the connection of a request.
 
-All of it is the same for every request of a connection, so it is found out once, under its lock:
-the state of TLS is not to be looked at while another thread changes it.
+It is the same for every request of a connection, so it is collected once, under the lock of the
+connection: the state of TLS must not be read while another thread changes it.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _known: WeakKeyDictionary[Carrier, _Description] = WeakKeyDictionary()
 
 
 def describe(connection: Carrier | None) -> _Description:
-    """Finds out about a connection. For any thread."""
+    """Collects the description of a connection. For any thread."""
     assert connection is not None
     known = _known.get(connection)
     if known is None:
@@ -64,14 +64,14 @@ _SHORT = {
 
 
 def _tls_extension(tls: TLS) -> dict[str, Any]:
-    """What the `tls` extension of ASGI tells (ASGI, "TLS Extension", version 0.2).
+    """The content of the `tls` extension of ASGI (ASGI, "TLS Extension", version 0.2).
 
-    The client of a request is the peer, so the client's certificate is the one that the peer has
-    shown: at the dialing end, that is the listener's. Python's ssl module gives the certificate
-    itself, not those above it, and not the one of this side.
+    The client of a request is the peer, so the client certificate is that of the peer: at the
+    dialing end, the listener's. Python's ssl module provides only the certificate itself, not its
+    chain, and not the certificate of this side.
 
     Args:
-        tls: one whose handshake is done.
+        tls: TLS whose handshake is complete.
     """
     certificate = tls.object.getpeercert(binary_form=True)
     verified = tls.object.getpeercert() or {}
@@ -89,15 +89,15 @@ def _tls_extension(tls: TLS) -> dict[str, Any]:
 
 
 def _suite(context: ssl.SSLContext, name: str) -> int | None:
-    """The number that IANA gives a cipher suite."""
+    """The IANA number of a cipher suite."""
     for cipher in context.get_ciphers():
         if cipher["name"] == name:
-            return int(cipher["id"]) & 0xFFFF  # OpenSSL's number is that of IANA, with a mark
+            return int(cipher["id"]) & 0xFFFF  # OpenSSL adds a flag to the IANA number
     return None
 
 
 def _distinguished_name(subject: Iterable[Any]) -> str:
-    """A subject as the ssl module gives it, in the form of RFC 4514: the last part first."""
+    """A subject from the ssl module in the form of RFC 4514: the last part first."""
     parts = [
         "+".join(f"{_SHORT.get(kind, kind)}={_escaped(value)}" for kind, value in relative)
         for relative in subject
@@ -116,14 +116,14 @@ def _escaped(value: str) -> str:
 
 
 def server_address(host: bytes, scheme: str) -> tuple[str, int]:
-    """Host and port that the request is for.
+    """The host and port of a request.
 
-    Inside the tunnel no socket has an address that means anything to the caller; Host has. It was
+    They come from Host, since in a tunnel no socket address means anything to the caller. Host was
     checked when the head was parsed.
 
     Args:
-        host: the value of Host.
-        scheme: `"http"` or `"https"`; decides the port when Host names none.
+        host: The value of Host.
+        scheme: `"http"` or `"https"`, which gives the default port.
     """
     name, port = host_and_port(host.decode("latin-1"))
     return name, PORTS[scheme] if port is None else port

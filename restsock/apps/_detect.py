@@ -1,4 +1,4 @@
-"""Which of the three interfaces an app has, from the shape of its call."""
+"""Detects which of the three interfaces an app has, from its signature."""
 
 from __future__ import annotations
 
@@ -16,34 +16,34 @@ _CHOICES = (
 
 
 def detect_interface(app: Any, interface: str | None) -> str:
-    """Returns the interface to serve an app by: `"asgi"`, `"wsgi"`, `"function"` or `"forward"`.
+    """Returns the interface of an app: `"asgi"`, `"wsgi"`, `"function"` or `"forward"`.
 
-    An app that must be called with three arguments is ASGI 3, one with two is WSGI, a coroutine
-    function with one is a function of restsock's. It may be a function, a `functools.partial`, or
-    an object with `__call__`.
+    An app with three required arguments is ASGI 3, with two WSGI; a coroutine function with one
+    argument is a function app. It may be a function, a `functools.partial`, or an object with
+    `__call__`.
 
     Args:
-        app: the app.
-        interface: what its owner says, if anything.
+        app: The app.
+        interface: The interface that was passed, if any.
 
     Raises:
-        TypeError: it cannot be called, or neither `interface` nor its call tells what it is.
+        TypeError: The app is not callable, or its interface cannot be detected.
         ValueError: `interface` is none of the three.
     """
     if isinstance(app, Forward):
         if interface is not None:
-            raise ValueError("what `forward` gives has no interface= to choose")
+            raise ValueError("`forward` takes no interface=")
         return "forward"
     if not callable(app):
         if isinstance(app, str):
             raise TypeError(f"pass the app itself, not its import path {app!r}")
         raise TypeError(
-            f"an app is a WSGI or ASGI application or a coroutine function, and {app!r} is none: "
-            "it cannot be called"
+            f"an app is a WSGI or ASGI application or a coroutine function, but {app!r} is not"
+            " callable"
         )
     if interface is not None:
         if interface not in ("asgi", "wsgi", "function"):
-            raise ValueError(f"interface has to be {_CHOICES}, not {interface!r}")
+            raise ValueError(f"interface must be {_CHOICES}, not {interface!r}")
         return interface
     required = None if inspect.isclass(app) else _required_arguments(app)
     if required == 3:
@@ -74,11 +74,11 @@ def _required_arguments(app: Any) -> int | None:
         if parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD):
             required += 1
         elif parameter.kind is parameter.KEYWORD_ONLY:
-            return None  # none of the three passes it
+            return None  # none of the three interfaces passes it
     return required
 
 
 def _is_coroutine_function(app: Any) -> bool:
     return inspect.iscoroutinefunction(app) or inspect.iscoroutinefunction(
-        getattr(app, "__call__", None)  # noqa: B004  # the method itself, to look at, not to test for
+        getattr(app, "__call__", None)  # noqa: B004  # to inspect the method, not to test for it
     )

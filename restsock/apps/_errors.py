@@ -1,4 +1,4 @@
-"""Errors between restsock and an app: what the app may see, and what follows from its own."""
+"""Errors between restsock and an app: those that the app sees, and how its own are handled."""
 
 from __future__ import annotations
 
@@ -34,23 +34,23 @@ _log = PartLog("restsock.apps")
 
 
 class AppStartupError(RestsockError):
-    """The app said that it cannot start (`lifespan.startup.failed`). Nothing is served."""
+    """The app reported that it cannot start (`lifespan.startup.failed`). Nothing is served."""
 
 
 class BadResponseError(ValueError):
-    """The app's answer is not one that HTTP or the app's interface allows.
+    """The app's response is not valid in HTTP or in the app's interface.
 
-    Raised to the app at the call that gave the bad part. Unless the app recovers, the answer is a
+    Raised in the app, by the call with the invalid part. Unless the app recovers, the response is a
     500, or a RESET after the head.
     """
 
 
 class UpstreamError(Exception):
-    """There is no answer of the server.
+    """There is no response from the server.
 
     Attributes:
-        status: what that amounts to: 502, 503 or 504.
-        may_have_run: whether a byte of the request may have reached the server.
+        status: The status for it: 502, 503 or 504.
+        may_have_run: Whether a byte of the request may have reached the server.
     """
 
     def __init__(self, status: int, message: str, *, may_have_run: bool) -> None:
@@ -60,10 +60,10 @@ class UpstreamError(Exception):
 
 
 class Disconnected(ConnectionResetError):
-    """The peer has left this exchange: the answer is not read, and no more of the request comes.
+    """The peer has left this exchange: it does not read the response or send more of the request.
 
-    An `OSError`, as ASGI wants it from `send` and as WSGI frameworks expect it from `wsgi.input`.
-    The reason is its `__cause__`.
+    An `OSError`, as ASGI requires for `send` and as WSGI frameworks expect from `wsgi.input`. The
+    reason is its `__cause__`.
     """
 
     def __init__(self) -> None:
@@ -77,16 +77,16 @@ def log_failure(
     left: RestsockError | None = None,
     loop: str | None = None,
 ) -> bool:
-    """Logs what an app has raised, with its traceback.
+    """Logs an exception of an app, with its traceback.
 
     Args:
-        error: what it has raised.
-        request: in answer to what.
-        left: the error of the exchange, where the app gets to see that one itself.
-        loop: the kind of loop that it ran on, where there is another one.
+        error: The exception.
+        request: The request.
+        left: The error of the exchange, if the app can see that one itself.
+        loop: The kind of loop that the app ran on, if there is another one.
 
     Returns:
-        Whether it only says that the peer has left, so that no answer is needed.
+        Whether it only says that the peer has left, so that no response is needed.
     """
     if is_disconnect(error, left):
         _log.debug("the peer left %s", loggable(request))
@@ -98,7 +98,7 @@ def log_failure(
     return False
 
 
-# What each loop says to code that was written for the other one.
+# The error messages of each loop for code that was written for the other one.
 _OTHERS = {
     "trio": (
         "asyncio",
@@ -113,24 +113,24 @@ _OTHERS = {
 
 
 def other_loop(loop: str, error: BaseException | None, words: str = "") -> str | None:
-    """The loop that an app needs, where what it raises (or says) on this one shows it.
+    """The loop that an app needs, if its exception or message on this loop shows it.
 
     Args:
-        loop: the one that it runs on.
-        error: what it has raised.
-        words: what it has said.
+        loop: The loop that it runs on.
+        error: The exception that it has raised.
+        words: The message that it has sent.
     """
     other, phrases = _OTHERS[loop]
     if error is not None:
         for one in _walk(error, _below):
             if isinstance(one, (RuntimeError, TypeError)):
-                # Not `str`, which may be the app's own code.
+                # Not `str`, which may run code of the app.
                 words += "\n".join(arg for arg in one.args if isinstance(arg, str))
     return other if any(phrase in words for phrase in phrases) else None
 
 
 def loggable(request: RequestHead) -> str:
-    """Method and path, for a log. Without the query, which may carry secrets."""
+    """Method and path, for a log. Without the query, which may contain secrets."""
     path = request.target.partition(b"?")[0]
     return f"{request.method.decode('latin-1')} {path.decode('latin-1')}"
 
@@ -142,10 +142,10 @@ def first_cause(error: BaseException) -> BaseException:
 
 
 def is_for_the_loop(error: BaseException) -> bool:
-    """Whether an exception that left an app's task belongs to trio or the user, not to the app.
+    """Whether an exception that left an app's task is for trio or the user, not of the app.
 
-    All others end here, `SystemExit` and asyncio's `CancelledError` too: one request does not end
-    the program.
+    All others end here, including `SystemExit` and asyncio's `CancelledError`: one request must not
+    end the program.
     """
     return any(isinstance(one, (trio.Cancelled, KeyboardInterrupt)) for one in _walk(error, _parts))
 
@@ -153,13 +153,14 @@ def is_for_the_loop(error: BaseException) -> bool:
 def is_disconnect(error: BaseException, left: RestsockError | None) -> bool:
     """Whether an app's exception only says that the peer has left, which is not the app's fault.
 
-    It does when it is, or comes from, what says so; a group does when all of its parts do.
+    This holds for `Disconnected` and `left`, for exceptions caused by them, and for a group if it
+    holds for all of its members.
 
     Args:
-        error: what an app has raised.
-        left: what says so, besides `Disconnected`.
+        error: The exception of the app.
+        left: The error of the exchange, if any.
     """
-    below_now: set[int] = set()  # those whose turn is not over, by identity: a ring proves nothing
+    below_now: set[int] = set()  # exceptions in progress, by identity, to detect cycles
     proven: dict[int, BaseException] = {}
     stack = [(error, False)]
     while stack:
@@ -180,7 +181,7 @@ def is_disconnect(error: BaseException, left: RestsockError | None) -> bool:
 def _walk(
     error: BaseException, below: Callable[[BaseException], tuple[BaseException, ...]]
 ) -> Iterator[BaseException]:
-    """Gives an exception and those below it, each once: chains can be rings, and groups deep."""
+    """Yields an exception and those below it, each once: chains may be cyclic, groups deep."""
     seen: dict[int, BaseException] = {}
     stack = [error]
     while stack:

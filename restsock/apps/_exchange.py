@@ -1,4 +1,4 @@
-"""What serving a request needs of its exchange, whichever loop it is served on."""
+"""The part of an exchange that serving a request needs, on any loop."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ __all__ = ["ServedExchange"]
 
 
 class ServedExchange(Protocol):
-    """An `Exchange`, or what stands for it on an asyncio loop."""
+    """An `Exchange`, or its proxy on an asyncio loop."""
 
     observer: Callable[[ExchangeEvent], None]
 
     @property
     def request(self) -> RequestHead:
-        """What is asked for."""
+        """The head of the request."""
 
     @property
     def connection(self) -> Carrier | None:
-        """What carries it; only what never changes may be read elsewhere than on its loop."""
+        """Its connection; outside its loop, only attributes that never change may be read."""
 
     @property
     def buffered(self) -> int:

@@ -29,8 +29,8 @@ class FunctionHandler(TaskHandler):
     """A `Handler` that calls a function on the loop of the connections: a task for each request.
 
     Args:
-        app: the function.
-        grace: seconds that requests may take to their end when serving stops.
+        app: The function.
+        grace: Seconds that requests may take to end when serving stops.
     """
 
     def __init__(self, app: FunctionApp, *, grace: float) -> None:
@@ -38,10 +38,10 @@ class FunctionHandler(TaskHandler):
         self._app = app
 
     def on_asyncio(self, face: Callable[[Connection], Any]) -> AsyncioHandler:
-        """The same on the loop of asyncio that runs here.
+        """The handler for the asyncio loop that runs here.
 
         Args:
-            face: makes of a connection what the function is to see of it there.
+            face: Wraps a connection in the class that the function sees there.
         """
         # asyncio takes a while to load.
         from .asgi._asyncio_handler import AsyncioHandler
@@ -56,16 +56,16 @@ class FunctionHandler(TaskHandler):
 
 
 class FunctionCall:
-    """A call of the function. When the peer leaves, it, or the body that it gave, is cancelled.
+    """A call of the function. When the peer leaves, the function or its body is cancelled.
 
     Args:
-        app: the function.
-        exchange: the request.
-        call: of the function for it.
-        face: makes of a connection what the function sees of it.
+        app: The function.
+        exchange: The request.
+        call: The call of the function.
+        face: Wraps a connection in the class that the function sees.
 
     Attributes:
-        response: what goes back.
+        response: The responder.
     """
 
     def __init__(
@@ -89,7 +89,7 @@ class FunctionCall:
             self._call.cancel_after(0)
 
     async def run(self) -> None:
-        """Calls the function; what it raises ends here."""
+        """Calls the function; its exceptions end here."""
         exchange = self._exchange
         connection: Any = exchange.connection
         request = Request(exchange.request, self._inbound, connection)
@@ -112,7 +112,7 @@ class FunctionCall:
         if not isinstance(answer, Response):
             raise BadResponseError(f"the app returned {type(answer).__name__}, not a Response")
         response = self.response
-        # Looked at first, while a bad one can still be answered with a 500.
+        # Checked first, while an invalid response can still become a 500.
         trailers = [checked_field(name, value) for name, value in answer.trailers]
         response.start(answer.status, answer.headers)
         body = answer.body
@@ -134,7 +134,7 @@ class FunctionCall:
                     return  # the rest is not sent, and there may be no end to it
                 await self._inbound.drain()
         finally:
-            # Left to the garbage collector, a generator's `finally` would run late and elsewhere.
+            # The garbage collector would run a generator's `finally` late and in another place.
             close = getattr(pieces, "aclose", None)
             if close is not None:
                 await close()

@@ -1,4 +1,4 @@
-"""An app in this process, to be asked like one of a peer: over a pair of sockets."""
+"""Calls an app in this process like one of a peer: over a pair of sockets."""
 
 from __future__ import annotations
 
@@ -19,17 +19,18 @@ _PEER = Peer("", 0)  # as of a Unix socket
 
 @asynccontextmanager
 async def in_process(handler: Handler, *, options: Options) -> AsyncIterator[Requester]:
-    """Serves an app to this process alone, while the block runs.
+    """Serves an app to this process only, while the block runs.
 
-    It is a connection like any other: a request that is cancelled tells the app so, and what an app
-    does wrong ends the request and no more.
+    It is an ordinary connection: the app learns that a request was cancelled, and an error of the
+    app ends only the request.
 
     Args:
-        handler: what `make_handler` has made of the app. It is run here.
-        options: of both ends. `Heartbeat(interval=None)` makes sense: both ends live or neither.
+        handler: The handler of the app, from `make_handler`. It is run here.
+        options: The options of both ends. `Heartbeat(interval=None)` makes sense, since neither end
+            can fail alone.
 
     Raises:
-        AppStartupError: the app says that it cannot start.
+        AppStartupError: The app reports that it cannot start.
     """
     async with handler.running():
         dialer, listener = await _connected(options)
@@ -39,14 +40,14 @@ async def in_process(handler: Handler, *, options: Options) -> AsyncIterator[Req
             try:
                 yield dialer
             finally:
-                # Nobody asks any more, and both ends are here: a moment, also when cancelled.
+                # No requests are left, and both ends are here: this is short, even if cancelled.
                 with trio.CancelScope(shield=True):
                     await dialer.aclose()
                     await listener.aclose()
 
 
 async def _connected(options: Options) -> tuple[Connection, Connection]:
-    """Both ends of a new connection. If cancelled, or failed, nothing is left open."""
+    """Both ends of a new connection. After a cancellation or failure, nothing is left open."""
     near, far = map(trio.SocketStream, trio.socket.socketpair())
     ends: dict[str, Connection] = {}
 

@@ -1,11 +1,10 @@
 """The HTTP rules of a response, for every kind of app.
 
-An app says `start` and `body`; a `Responder` checks what it says, supplies Date and Content-Length,
-keeps bodies away from where there is none (HEAD, 204, 304), and sends. It applies the grammar of
-heads here, since the error belongs to the call of the app that caused it, and a worker thread would
-not hear of one that the loop finds. The head waits for the first part of the body, because both
-ASGI and WSGI want that, because an app that fails in between can still be answered with a 500, and
-because a short answer then leaves as one frame.
+An app calls `start` and `body`. A `Responder` checks the arguments, adds Date and Content-Length,
+drops bodies where none is allowed (HEAD, 204, 304), and sends. It checks the grammar of heads here,
+because the error belongs to the call of the app that caused it; a worker thread would not see an
+error on the loop. The head waits for the first part of the body, for three reasons: ASGI and WSGI
+require that; an app that fails in between can still get a 500; and a short response is one frame.
 """
 
 from __future__ import annotations
@@ -42,13 +41,13 @@ __all__ = [
     "fail_response",
 ]
 
-# A field as nearly all are, its parts kept apart by what neither has: no space around its value.
+# The fast path for nearly all fields: no space around the value, and neither part has a separator.
 _PLAIN = re.compile(TOKEN.pattern + rb"\n(?![ \t])" + VALUE.pattern + rb"(?<![ \t])")
 
-# Start line, Date, Content-Length and the rest of what is not the app's.
+# Start line, Date, Content-Length and other bytes that do not come from the app.
 _HEAD_MARGIN = 512
 _MAX_HEAD = 64 * 1024
-# Of all early hints of a response: what a peer takes of 1xx heads is bounded.
+# For all early hints of a response: a peer limits the size of 1xx heads.
 _MAX_HINTS = 16 * 1024
 
 _REASONS = {status.value: status.phrase.encode("ascii") for status in HTTPStatus}
@@ -78,20 +77,20 @@ class Responder:
     """One response on its way from an app to a `Sender`.
 
     Order of calls: `start`, then `body` until `more` is false, or until `end` is called instead.
-    `start` may be repeated while `head_sent` is false, which is how an error page takes the place
-    of a page that failed.
+    `start` may be repeated while `head_sent` is false. So an error page can replace a page that
+    failed.
 
     Args:
-        sender: where it goes.
-        method: of the request.
+        sender: Where the response is sent.
+        method: The method of the request.
 
     Attributes:
-        started: whether the app has said status and headers.
-        head_sent: whether the head has been handed to the sender.
-        complete: whether the whole response has.
-        status: of the head that has been handed to the sender; 0 before.
-        bodiless: whether what `body` is given is not sent: then the app need not make any.
-        left: bytes of the body that Content-Length announces and that have not come.
+        started: Whether the app has given status and headers.
+        head_sent: Whether the head was passed to the sender.
+        complete: Whether the whole response was passed to the sender.
+        status: The status of the head that was passed to the sender; 0 before.
+        bodiless: Whether bytes passed to `body` are not sent; then the app need not make any.
+        left: Bytes of the body that Content-Length announces and that are still missing.
     """
 
     def __init__(self, sender: Sender, method: bytes) -> None:
@@ -113,11 +112,11 @@ class Responder:
     def start(
         self, status: int, headers: Iterable[tuple[bytes, bytes]], reason: bytes | None = None
     ) -> None:
-        """Takes status and headers. Nothing is sent yet.
+        """Sets status and headers. Nothing is sent yet.
 
         Raises:
-            BadResponseError: they are not what HTTP allows.
-            TypeError: they are not of the types above.
+            BadResponseError: They are not valid in HTTP.
+            TypeError: They have wrong types.
         """
         if self.head_sent:
             raise BadResponseError("the response has been started already")
@@ -142,11 +141,11 @@ class Responder:
         self.started = True
 
     def body(self, data: bytes, more: bool) -> None:
-        """Sends body bytes, and before the first of them the head.
+        """Sends body bytes; the head is sent before the first of them.
 
         Raises:
-            BadResponseError: it is not their turn, or they are more or (without `more`) fewer than
-                Content-Length says. These were not sent.
+            BadResponseError: This is not allowed now, or the body is longer or (without `more`)
+                shorter than Content-Length says. These bytes were not sent.
             TypeError: `data` is not bytes.
         """
         if not isinstance(data, bytes):
@@ -175,18 +174,18 @@ class Responder:
             self._end(())
 
     def flush_head(self) -> None:
-        """Sends the head now, the body being still to come.
+        """Sends the head now, before the body.
 
         Raises:
-            BadResponseError: nothing was started.
+            BadResponseError: The response was not started.
         """
         self.body(b"", more=True)
 
     def end(self, trailers: Iterable[tuple[bytes, bytes]] = ()) -> None:
-        """Completes the response, with trailers. Sends the head if it has not left yet.
+        """Completes the response, with trailers. Sends the head if it was not sent yet.
 
         Raises:
-            BadResponseError: it is not the end yet by Content-Length, or a trailer is malformed.
+            BadResponseError: The body is shorter than Content-Length, or a trailer is malformed.
         """
         fields = [checked_field(name, value) for name, value in trailers]
         if self.complete:
@@ -197,15 +196,15 @@ class Responder:
         self.body(b"", more=True)
         if self.left is not None and not self.bodiless:
             self._count(0, more=False)
-        # Trailers are a part of content (RFC 9110, section 6.5): none without it.
+        # Trailers come with content (RFC 9110, section 6.5): without content there are none.
         self._end(() if self.bodiless else fields)
 
     def early_hint(self, links: Iterable[bytes]) -> None:
         """Sends a 103 with Link fields (RFC 8297), before the head.
 
         Raises:
-            BadResponseError: the head has left, or a link is not one that can be sent.
-            TypeError: the links are not bytes.
+            BadResponseError: The head was sent already, or a link cannot be sent.
+            TypeError: The links are not bytes.
         """
         if self.head_sent:
             raise BadResponseError("early hints after the head of their response")
@@ -217,13 +216,13 @@ class Responder:
         self._sender.send_head(ResponseHead(103, fields, b"Early Hints"))
 
     def plain(self, status: int, text: str, headers: Headers = ()) -> None:
-        """A whole response of plain text, in place of what the app may have started."""
+        """Sends a whole response of plain text, instead of what the app may have started."""
         fields = [(b"Content-Type", b"text/plain; charset=utf-8"), *headers]
         self.start(status, fields)
         self.body(text.encode("utf-8"), more=False)
 
     def problem(self, status: int, detail: str, headers: Headers = (), **members: Any) -> None:
-        """A whole response that says what is wrong (RFC 9457), as `plain`."""
+        """Sends a whole response with problem details (RFC 9457), like `plain`."""
         title = HTTPStatus(status).phrase
         body = {"type": "about:blank", "title": title, "status": status, "detail": detail}
         self.start(status, [(b"Content-Type", PROBLEM), *headers])
@@ -241,7 +240,7 @@ class Responder:
         if not self._dated:
             headers.append((b"Date", http_date()))
         known = self._length is None and not more and self._status not in (204, 304)
-        # An empty answer to a HEAD does not tell how long the one to a GET would be.
+        # An empty response to a HEAD does not say how long the response to a GET would be.
         if known and (data or not self._head_only):
             headers.append((b"Content-Length", b"%d" % len(data)))
         return ResponseHead(self._status, headers, self._reason)
@@ -285,7 +284,7 @@ class Responder:
 
 
 def expects_continue(request: RequestHead) -> bool:
-    """Whether the client sends its body only once it has a `CONTINUE` (RFC 9110, 10.1.1)."""
+    """Whether the client waits for a 100 before it sends its body (RFC 9110, section 10.1.1)."""
     return any(
         len(name) == 6 and name.lower() == b"expect" and value.lower() == b"100-continue"
         for name, value in request.headers
@@ -293,7 +292,7 @@ def expects_continue(request: RequestHead) -> bool:
 
 
 def fail_response(exchange: ServedExchange, response: Responder) -> None:
-    """Answers with a 500; cuts off what has been begun; leaves alone what is complete."""
+    """Sends a 500; resets a response that has begun; does nothing if it is complete."""
     if response.complete:
         return
     if response.head_sent:
@@ -316,20 +315,20 @@ def _status(status: object) -> int:
 def checked_field(name: object, value: object) -> tuple[bytes, bytes]:
     """Returns a header field as it is sent.
 
-    Its errors end in logs, so they show no value: it may be a secret.
+    Its errors appear in logs, so they do not contain the value, which may be a secret.
 
     Raises:
-        BadResponseError: it is not one.
-        TypeError: it is not bytes.
+        BadResponseError: The name or the value is not valid.
+        TypeError: The name or the value is not bytes.
     """
     if not isinstance(name, bytes) or not isinstance(value, bytes):
         kinds = f"{type(name).__name__} and {type(value).__name__}"
         raise TypeError(f"a header is two byte strings, not {kinds}")
-    # What stands around a value is not a part of it (RFC 9112, section 5.1), and apps are careless.
+    # Spaces around a value are not part of it (RFC 9112, section 5.1), and apps are careless.
     value = value.strip(b" \t")
     token = TOKEN.match(name)
     if token is None or token.end() < len(name):
-        # Only how it begins: the rest may be a value that has got into the name.
+        # Only its beginning: the rest may be a value that got into the name by mistake.
         begin = b"" if token is None else token[0]
         raise BadResponseError(f"not the name of a header; it begins with {begin!r}")
     if not VALUE.fullmatch(value):

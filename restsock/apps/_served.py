@@ -1,7 +1,7 @@
-"""Around the call of an app: whose request it is, for logs; that it begins and ends, for traces.
+"""Wraps the call of an app: adds the request to log records, and begins and ends its trace.
 
-Both are kept in the context of the task or thread that calls the app, so they also cover what the
-app itself logs and traces.
+Both use the context of the task or thread that calls the app, so they also apply to the app's own
+logs and traces.
 """
 
 from __future__ import annotations
@@ -31,15 +31,15 @@ def served(
     response: Responder,
     is_for_the_loop: Callable[[BaseException], bool],
 ) -> Iterator[None]:
-    """Around all that a task does for one request.
+    """Wraps everything that a task does for one request.
 
-    An app's exceptions end inside. What comes out is the loop's, or a bug here, which must not end
-    the other requests.
+    An app's exceptions end inside. Any other exception is for the loop, or is a bug here, which
+    must not end the other requests.
 
     Args:
-        exchange: the request.
-        response: what goes back.
-        is_for_the_loop: whether an exception has to go on to the loop.
+        exchange: The request.
+        response: The responder.
+        is_for_the_loop: Returns whether an exception must propagate to the loop.
     """
     token = begin_serving(exchange)
     try:
@@ -52,13 +52,13 @@ def served(
         exchange.reset(ResetCode.INTERNAL, "an internal error")
     finally:
         end_serving(exchange, token, response.status)
-        # An exchange and the request that observes it are a ring: cut it, and both are freed now
-        # instead of at the next collection. No later event matters.
+        # An exchange and the request that observes it are a reference cycle: without it, both are
+        # freed now instead of at the next garbage collection. No later event matters.
         exchange.observer = ignore
 
 
 def begin_serving(exchange: ServedExchange) -> Any:
-    """Call it where the app is about to be called. Returns the token of `end_serving`."""
+    """Call this right before the app. Returns the token for `end_serving`."""
     connection = exchange.connection
     assert connection is not None
     serving.set(connection)
@@ -68,12 +68,12 @@ def begin_serving(exchange: ServedExchange) -> Any:
 
 
 def end_serving(exchange: ServedExchange, token: Any, status: int) -> None:
-    """Call it after the app's call, in the same task or thread.
+    """Call this after the app's call, in the same task or thread.
 
     Args:
-        exchange: the same.
-        token: what `begin_serving` returned.
-        status: of the response whose head was sent; 0 for none.
+        exchange: The same exchange.
+        token: The result of `begin_serving`.
+        status: The status of the response whose head was sent; 0 without one.
     """
     connection = exchange.connection
     if token is not None and connection is not None and connection.instrument is not None:

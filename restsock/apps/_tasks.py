@@ -1,4 +1,4 @@
-"""The tasks that serve requests on the loop: where they live, and how they come to their end."""
+"""The tasks that serve requests on the loop: their nursery, and how they end."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ async def open_nursery(
 ) -> AsyncIterator[trio.Nursery]:
     """A nursery whose tasks are cancelled when the block ends.
 
-    An exception of the block comes out as it is, not in a group.
+    An exception of the block is not wrapped in an exception group.
 
     Args:
-        finish: awaited before the tasks are cancelled, unless the block was cancelled itself.
+        finish: Awaited before the tasks are cancelled, unless the block itself was cancelled.
     """
     error: Exception | None = None
     async with trio.open_nursery() as nursery:
@@ -46,11 +46,11 @@ class DrivenCall:
     """A request that an `AsyncExchange` drives, and that is cancelled when its peer leaves.
 
     Args:
-        exchange: the request.
-        accept: makes its driver.
+        exchange: The request.
+        accept: Makes its driver.
 
     Attributes:
-        response: what goes back.
+        response: The responder.
     """
 
     def __init__(
@@ -75,21 +75,22 @@ class DrivenCall:
 
 
 class Call(Protocol):
-    """What serves one request, in a task."""
+    """Serves one request, in a task."""
 
     response: Responder
 
     async def run(self) -> None:
-        """Serves it. An app's exceptions end here."""
+        """Serves the request. An app's exceptions end here."""
 
 
 class TaskHandler:
     """A `Handler` that serves each request in a task of its own, on the loop.
 
     Args:
-        make_call: makes what serves a request. It observes the exchange from then on.
-        grace: seconds that requests may take to their end when serving stops.
-        around: what is entered before the first request and left after the last one.
+        make_call: Makes the `Call` of a request, which observes the exchange from then on.
+        grace: Seconds that requests may take to end when serving stops.
+        around: Makes a context manager that is entered before the first request and left after the
+            last one.
     """
 
     def __init__(
@@ -108,13 +109,13 @@ class TaskHandler:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Lets requests be served.
+        """Serves requests while the block runs.
 
-        At the end new requests are refused. Those under way get their grace and are then
-        cancelled; a cancellation from outside cancels them at once.
+        At the end new requests are refused. Requests in flight may finish within the grace period
+        and are then cancelled; a cancellation from outside cancels them at once.
 
         Raises:
-            RuntimeError: it is running already.
+            RuntimeError: The handler is running already.
         """
         if self._running:
             raise RuntimeError("this handler is running already")
@@ -135,7 +136,7 @@ class TaskHandler:
     def handle(self, exchange: Exchange) -> None:
         """Starts the task of a request; see `Handler`.
 
-        Refuses the request when serving has stopped, or when too many of its connection still run.
+        Refuses the request if serving has stopped, or if its connection has too many running.
         """
         if self._nursery is None:
             refuse(exchange, "nothing is served here now")

@@ -4,8 +4,8 @@
     app = FastAPI(lifespan=listener.lifespan)
     app.mount("/tunnel", listener)
 
-- `_listener`: the application, and what it gives to endpoints and threads.
-- `_bridge`: between the messages of an ASGI WebSocket and a socket that a `Server` reads.
+- `_listener`: the application, and its API for async code and threads.
+- `_bridge`: connects an ASGI WebSocket to a socket that a `Server` reads.
 """
 
 from __future__ import annotations

@@ -1,9 +1,10 @@
-"""One ASGI WebSocket, joined to a socket on which a `Server` has accepted it.
+"""Connects one ASGI WebSocket to a socket that a `Server` has accepted.
 
-The server at the other end of the socket is the native one. It reads the request of the upgrade,
-decides about it, and speaks WebSocket frames; so whatever holds for a peer that dialed a port of
-its own holds for one that came through ASGI. The bridge turns messages into frames and back, and
-carries the close codes both ways. It works on any event loop that anyio knows.
+The server at the other end of the socket is an ordinary one. It reads the opening handshake,
+decides about it, and speaks WebSocket frames. So a peer that comes through ASGI is treated like one
+that has dialed a port of the server. The bridge translates between ASGI messages and WebSocket
+frames, and passes on the close codes in both directions. It works on every event loop that anyio
+supports.
 """
 
 from __future__ import annotations
@@ -38,11 +39,11 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 _READ = 64 * 1024
-# Bytes: more than any message that a server of ours sends.
+# Bytes: more than any message that our server sends.
 _MAX_MESSAGE = 1024 * 1024
 
-# What the bridge says itself in the upgrade. The fields of the dialer's own handshake were the
-# host's; over HTTP/2 there are none.
+# The fields that the bridge sets itself in the opening handshake. Those of the dialer's handshake
+# were for the web server; over HTTP/2 there are none.
 _OWN = frozenset(
     (
         *(b"host", b"connection", b"upgrade", b"http2-settings", b"keep-alive"),
@@ -56,19 +57,19 @@ WHAT_THIS_IS = (
     b"restsock.v1, and answers nothing else.\n"
 )
 _DENIAL = "websocket.http.response"
-# What is said for a server that has closed, or has dropped the dialer without an answer.
+# The answer if the server has closed, or has dropped the dialer without an answer.
 _NOT_NOW = b"This listener takes no connections now.\n"
 _NOT_NOW_FIELDS: Headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"retry-after", b"1")]
 
 
 async def bridge(scope: Scope, receive: Receive, send: Send, sock: socket.socket) -> None:
-    """Carries one WebSocket until either side has ended it.
+    """Runs one WebSocket until either side has ended it. If cancelled, the socket is closed.
 
     Args:
-        scope: Of type "websocket".
-        receive: As ASGI gives it.
-        send: As ASGI gives it.
-        sock: Connected to a `Server` that has just accepted it. Is closed at the end.
+        scope: An ASGI scope of type "websocket".
+        receive: The `receive` of ASGI.
+        send: The `send` of ASGI.
+        sock: A socket that a `Server` has just accepted. It is closed at the end.
     """
     try:
         stream = await SocketStream.from_socket(sock)
@@ -83,7 +84,7 @@ async def bridge(scope: Scope, receive: Receive, send: Send, sock: socket.socket
 
 
 async def _upgrade(scope: Scope, send: Send, stream: SocketStream) -> bytes | None:
-    """Asks the server; gives what came after its 101, or `None` once the dialer is refused."""
+    """Does the handshake with the server; returns the bytes after the 101, or `None` if refused."""
     if SUBPROTOCOL not in (scope.get("subprotocols") or ()):
         await _refuse(scope, send, 400, [], WHAT_THIS_IS)
         return None
@@ -105,7 +106,7 @@ async def _upgrade(scope: Scope, send: Send, stream: SocketStream) -> bytes | No
 
 
 async def _refuse(scope: Scope, send: Send, status: int, headers: Headers, body: bytes) -> None:
-    """Hands the refusal on. A host that has no way for it answers 403."""
+    """Passes the refusal on. A web server without that ASGI extension answers 403."""
     if _DENIAL not in (scope.get("extensions") or {}):
         await send({"type": "websocket.close", "code": CloseCode.FORBIDDEN, "reason": ""})
         return
@@ -125,14 +126,14 @@ def _fields(scope: Scope) -> tuple[str, Headers]:
     """The Host of the dialer's request, and its other fields."""
     fields = [(bytes(name).lower(), bytes(value)) for name, value in scope["headers"]]
     hosts = [value.decode("latin-1") for name, value in fields if name == b"host"]
-    if not hosts:  # of HTTP/2 it may be a pseudo-header, which is not handed on
+    if not hosts:  # in HTTP/2 it may be a pseudo-header, which is not passed on
         host, port = (*(scope.get("server") or ("localhost", None)), None)[:2]
         hosts = [f"{url_host(host)}:{port}" if port else host]
     return hosts[0], [field for field in fields if field[0] not in _OWN]
 
 
 async def _receive(stream: SocketStream) -> bytes:
-    """The next bytes; none when the server has dropped the socket."""
+    """The next bytes; empty if the server has dropped the socket."""
     try:
         return await stream.receive(_READ)
     except (anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError):
@@ -140,10 +141,10 @@ async def _receive(stream: SocketStream) -> bytes:
 
 
 class _Bridge:
-    """An accepted WebSocket: messages of the dialer at one side, frames of the server at the other.
+    """An accepted WebSocket: ASGI messages on one side, frames of the server on the other.
 
-    The frames to the server are masked, as the protocol demands of a client, with a key of zeros:
-    they do not leave the process.
+    The frames to the server are masked, as the protocol requires of a client, but with a key of
+    zeros, since they do not leave the process.
     """
 
     def __init__(self, receive: Receive, send: Send, stream: SocketStream) -> None:
@@ -156,7 +157,7 @@ class _Bridge:
         self._dialer_gone = False
 
     async def run(self, first: bytes) -> None:
-        """Carries messages until either side has ended. `first` came with the upgrade."""
+        """Passes messages until either side has ended. `first` came right after the 101."""
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._carry_in)
             await self._carry_out(first)
@@ -169,7 +170,7 @@ class _Bridge:
                 self._dialer_gone = True
                 self._pass_close(message.get("code"), message.get("reason"))
             elif self._websocket.close_sent:
-                continue  # the server has closed, and reads no more
+                continue  # the server has closed, and no longer reads
             elif message.get("bytes") is not None:
                 self._websocket.send_binary(message["bytes"])
             elif message.get("text") is not None:
@@ -177,11 +178,11 @@ class _Bridge:
             try:
                 await self._stream.send(self._websocket.data_to_send())
             except (anyio.BrokenResourceError, anyio.ClosedResourceError):
-                return  # what comes out tells how it ended
+                return  # the other direction shows how it ended
         await self._stream.send_eof()
 
     def _pass_close(self, code: int | None, reason: str | None) -> None:
-        # 1005 stands for a close without a code, 1006 for none at all: then the socket just ends.
+        # 1005 means a close without a code, 1006 no close at all: then the socket just ends.
         if code != CloseCode.ABNORMAL:
             code = CloseCode.NORMAL if code in (None, CloseCode.NO_STATUS) else code
             self._websocket.close(code, reason or "")
@@ -200,7 +201,7 @@ class _Bridge:
                     return
             data = await _receive(self._stream)
             if not data:
-                # It was dropped without a close, and a host can only send one with a code.
+                # It was dropped without a close, and a web server can only close with a code.
                 await self._close(CloseCode.INTERNAL_ERROR, "the connection was dropped")
                 return
 
@@ -210,5 +211,5 @@ class _Bridge:
 
     async def _tell(self, message: dict[str, Any]) -> None:
         if not self._dialer_gone:
-            with suppress(OSError):  # it has gone, and `receive` is about to say so
+            with suppress(OSError):  # the dialer has gone, as `receive` will say soon
                 await self._send(message)

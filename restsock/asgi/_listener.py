@@ -1,4 +1,4 @@
-"""`Listener`: the ASGI application that peers dial, and the way to them from the same process."""
+"""`Listener`: the ASGI application that peers dial, and the API to call them."""
 
 from __future__ import annotations
 
@@ -52,41 +52,41 @@ class Listener(AdaptersByName):
             response = await listener.request(shop, "GET", "/stock", timeout=10)
             return response.json()
 
-    Peers dial `wss://hq.example/tunnel`; TLS, the port and the proxies are those of your server. It
-    starts with the lifespan, or else with the first peer. Each worker process can call only the
-    peers that have dialed into it: run one worker, or see docs/existing-server.md.
+    Peers dial `wss://hq.example/tunnel`; TLS, port and proxies are those of your web server. The
+    listener starts with the lifespan, or else with the first peer. Each worker process can call
+    only the peers that have dialed into it: run one worker, or see docs/existing-server.md.
 
     In async code use `request`, `route` and `events`, which need asyncio, or `transport`; in
-    threads use `sync` and `adapter`. An `app` that is an ASGI app or a function runs on the loop of
-    your server, if that is asyncio and has started the listener.
+    threads use `sync` and `adapter`. If `app` is an ASGI app or a function, it runs on the loop of
+    your web server, provided that this is asyncio and has started the listener.
 
     The arguments are those of `restsock.listen`, without host, port and TLS.
 
     Args:
         app: Serves the peers' requests: an ASGI or WSGI application or a coroutine function.
-        interface: `"asgi"`, `"wsgi"` or `"function"`, if it cannot be detected from the app.
-        loop: Of an ASGI app; see `restsock.listen`.
-        auth: Authenticates dialers; without it, anybody may dial in.
+        interface: `"asgi"`, `"wsgi"` or `"function"`, if that cannot be detected from the app.
+        loop: The event loop of an ASGI app; see `restsock.listen`.
+        auth: Authenticates dialers; without it, anyone may dial in.
         origins: The web origins whose pages may dial in; see `restsock.listen`.
-        trusted_proxies: Those in front of your server, unless that one looks at their fields
-            itself, as uvicorn does with `--proxy-headers`.
+        trusted_proxies: The proxies in front of your web server, unless the web server evaluates
+            their fields itself, as uvicorn does with `--proxy-headers`.
         name: The name of this side's app, for `Principal.may_call`.
         names: `"replace"`, `"reject"` or `"share"`; see `restsock.listen`.
         options: Limits, timeouts and heartbeat. Socket options have no effect here, and the
-            heartbeat cannot have `data` and `on_ping`, since your server handles the pings of a
-            WebSocket.
-        instrument: Counts, times and traces what happens on the connections.
-        messaging: Receives and sends messages over the connections: one of
-            `restsock.messaging.aio`, or of `.sync`. Enter it around the lifespan of the listener.
-            Since it is entered once, the listener starts once.
-        logger: Gets all records of this listener and its connections; see `restsock.listen`.
-        drain_on_signal: Whether to close the listener first at SIGTERM and SIGINT, before your
-            server gets the signal. From its lifespan on, in the main thread.
-        app_options: Further options of `restsock.apps.make_handler`.
+            heartbeat cannot have `data` and `on_ping`, since your web server handles WebSocket
+            pings.
+        instrument: Metrics and traces of the connections.
+        messaging: Receives and sends messages over the connections: the `Messaging` of
+            `restsock.messaging.aio` or `.sync`. Enter it around the lifespan of the listener. It
+            can be entered only once, so the listener can start only once.
+        logger: Gets all log records of this listener and its connections; see `restsock.listen`.
+        drain_on_signal: Whether to close the listener at SIGTERM and SIGINT, before your web server
+            gets the signal. Applies from its lifespan on, in the main thread.
+        app_options: Other options of `restsock.apps.make_handler`.
 
     Raises:
         ValueError: An argument is not valid.
-        TypeError: An argument is of a wrong type or unknown.
+        TypeError: An argument is unknown or has a wrong type.
     """
 
     def __init__(
@@ -139,7 +139,7 @@ class Listener(AdaptersByName):
     # --- as an application ----------------------------------------------------------------
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serves one scope of ASGI: a WebSocket is a peer; HTTP gets a 426."""
+        """Serves one ASGI scope: a WebSocket is a peer; HTTP gets a 426."""
         if scope["type"] == "websocket":
             await self._start()
             await self._accept(scope, receive, send)
@@ -161,7 +161,7 @@ class Listener(AdaptersByName):
             app: The application, which frameworks pass; it is not used.
 
         Raises:
-            AppStartupError: The app that peers call says that it cannot start.
+            AppStartupError: The app that peers call reports that it cannot start.
             RuntimeError: The messaging is not open.
         """
         with self._lock:
@@ -169,7 +169,7 @@ class Listener(AdaptersByName):
                 self._renew()
         await self._start()
         with ExitStack() as stack:
-            # Other threads have no signals: a host of tests may run there.
+            # Only the main thread gets signals; a web server for tests may run in another one.
             if self._drain_on_signal and threading.current_thread() is threading.main_thread():
                 stack.enter_context(drain_on_signal(self.sync, raise_again=True))
             try:
@@ -180,17 +180,18 @@ class Listener(AdaptersByName):
     async def aclose(
         self, code: int = CloseCode.GOING_AWAY, reason: str = "", *, grace: float | None = None
     ) -> None:
-        """Closes all connections after the requests in flight. Twice is harmless.
+        """Closes all connections after the requests in flight. A second call is harmless.
 
-        Peers that dial in are refused with 503 then. If cancelled, all connections are dropped.
+        From then on, peers that dial in are refused with 503. If cancelled, all connections are
+        dropped.
 
         Args:
             code: The close code for the peers. After 1001 and 1012 they dial again.
-            reason: For people, at most 123 bytes of UTF-8.
-            grace: Seconds for requests in flight; `None` is `Timeouts.grace`, 0 cuts them off.
+            reason: A text for people, at most 123 bytes of UTF-8.
+            grace: Seconds for requests in flight; `None` is `Timeouts.grace`, 0 ends them at once.
 
         Raises:
-            ValueError: The code cannot be sent.
+            ValueError: The code must not be sent.
         """
         with self._lock:
             server = self._server
@@ -207,7 +208,7 @@ class Listener(AdaptersByName):
         """Makes the server, which can be entered once."""
         self._sockets, self._made = self._make()
         self._server: Server | None = None
-        self._serves_here = False  # the app, on the loop of the host
+        self._serves_here = False  # whether the app runs on the loop of the web server
 
     async def _start(self) -> None:
         if self._server is None:
@@ -251,14 +252,14 @@ class Listener(AdaptersByName):
         async with AsyncExitStack() as stack:
             try:
                 await stack.enter_async_context(self.lifespan())
-            except Exception as exc:  # whatever it is, the host is to tell it
+            except Exception as exc:  # whatever it is, the web server has to report it
                 await send({"type": "lifespan.startup.failed", "message": str(exc)})
                 raise
             await send({"type": "lifespan.startup.complete"})
             await receive()  # lifespan.shutdown
         await send({"type": "lifespan.shutdown.complete"})
 
-    # --- for async code of the process ----------------------------------------------------
+    # --- for async code in the process ----------------------------------------------------
 
     @documented_like(AsyncServer.request)
     async def request(
@@ -277,8 +278,8 @@ class Listener(AdaptersByName):
         If cancelled, the stream is reset and the peer's app is told.
 
         Raises:
-            RestsockError: See the tree; `may_have_run` says whether a retry is safe. Also where
-                this is not asyncio.
+            RestsockError: A retry is safe if `may_have_run` is false. Also raised if this is not
+                asyncio.
         """
         check_asyncio("Listener.request", _INSTEAD)
         await self._start()
@@ -292,11 +293,11 @@ class Listener(AdaptersByName):
 
     @documented_like(AsyncServer.events)
     def events(self, *, capacity: int = 1000) -> Events:
-        """The events of connections from this call on. On asyncio.
+        """The connection events from this call on. On asyncio.
 
             async for event in listener.events(): ...
 
-        A subscriber never slows the listener. One that has `capacity` events unread misses those
+        A subscriber never slows the listener. If it has `capacity` unread events, it misses those
         that follow, and is told how many.
 
         Raises:
@@ -305,13 +306,14 @@ class Listener(AdaptersByName):
         check_asyncio("Listener.events", _INSTEAD)
         return Events(self.sync.portal, self._made, capacity)
 
-    # --- for threads of the process -------------------------------------------------------
+    # --- for threads in the process -------------------------------------------------------
 
     @property
     def sync(self) -> Server:
         """The server for threads: `request`, `route`, `events`, `connections`, `statistics`.
 
-        Starts the listener if that has not happened. Not for an event loop, which it would block.
+        Starts the listener if it was not started yet. Do not use it on an event loop, which it
+        would block.
         """
         return self._server or self._open()
 
@@ -322,7 +324,7 @@ class Listener(AdaptersByName):
 
 
 def _check_heartbeat(heartbeat: Heartbeat) -> None:
-    """Raises `ValueError` for what cannot be had where a server has the pings of a WebSocket."""
+    """Raises `ValueError` for options that need control over WebSocket pings."""
     if heartbeat.data != b"":
         raise ValueError("Heartbeat.data: the pings of a listener in a web server carry no data")
     if heartbeat.on_ping is not None:

@@ -1,13 +1,13 @@
-"""The dialing side: `connect` makes a `Client`, which keeps one connection to a listener alive.
+"""The dialing side: `connect` makes a `Client`, which keeps one connection to a listener.
 
-- `_url`: the URL, read strictly.
-- `_proxy`: which proxy to dial through, if any; `_socks` speaks with those of that kind.
-- `_dial`: one attempt to open a socket, through a proxy if need be, and TLS on it.
-- `_redial`: when to dial again, and whether; `_outage`: what is logged of it.
-- `_dialer`: attempts with pauses between them, until there is a connection.
-- `_reconnector`: runs a connection, and has the next one dialed when it ends.
-- `_client`: what a program sees of it.
-- `_connect`: the arguments, checked.
+- `_url`: parses the URL strictly.
+- `_proxy`: which proxy to dial through, if any; `_socks`: SOCKS proxies.
+- `_dial`: one attempt to open a socket, through a proxy if necessary, and TLS on it.
+- `_redial`: whether and when to dial again; `_outage`: logs the time without a connection.
+- `_dialer`: attempts, with pauses between them, until there is a connection.
+- `_reconnector`: runs a connection, and dials the next one when it ends.
+- `_client`: the public class.
+- `_connect`: checks the arguments.
 """
 
 from __future__ import annotations

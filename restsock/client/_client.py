@@ -1,4 +1,4 @@
-"""`Client`: dials a listener and keeps one connection to it alive."""
+"""`Client`: dials a listener and keeps one connection to it."""
 
 from __future__ import annotations
 
@@ -48,37 +48,38 @@ _log = PartLog("restsock.client")
 
 
 class Client(AdaptedRequester):
-    """One connection to a listener, made again whenever it fails. Made by `connect`.
+    """Keeps one connection to a listener, and reconnects when it fails. Made by `connect`.
 
         async with restsock.connect("wss://hub.example/", app=app, name="edge-1") as client:
             response = await client.request("GET", "/pets")
 
     Entering waits for the first connection. After a failure, or when the listener restarts (close
-    codes 1001 and 1012), the client dials again by itself, sends its name and metadata again and
-    serves its app again. Requests that are made meanwhile, or that the peer provably did not start,
-    wait for that, up to their connect timeout. Those in flight fail, and say with `may_have_run`
-    whether they may be repeated. A listener that announces its end (GOAWAY) loses no request: the
-    client dials at once, while requests in flight go on over the old connection.
+    codes 1001 and 1012), the client dials again automatically, with the same name, metadata and
+    app. Requests that are made meanwhile, or that the peer provably did not start, wait for the new
+    connection, up to their connect timeout. Requests in flight fail; their `may_have_run` says
+    whether they are safe to repeat. If the listener announces its end (GOAWAY), no request is lost:
+    the client dials at once, while requests in flight continue on the old connection.
 
     The pauses between attempts grow with `Backoff`. They start over after a connection that lasted
-    5 seconds and as long as the pause that was due by then.
+    at least 5 seconds, and at least as long as the pause that was due.
 
-    It ends for good when it is closed, when the listener closes cleanly (1000) or replaces it by a
-    newer client of the same name (4004), after `Backoff.tries` failures in a row, and after those
-    that `Backoff.give_up` names. From then on requests fail at once with `ConnectionClosed`.
+    The client ends permanently when it is closed, when the listener closes cleanly (1000) or
+    replaces it by a newer client of the same name (4004), after `Backoff.tries` failures in a row,
+    and after a failure that `Backoff.give_up` names. From then on requests fail at once with
+    `ConnectionClosed`.
 
-    Leaving the block ends the connection with 1000, after the requests in flight, in both
+    Leaving the block closes the connection with 1000, after the requests in flight in both
     directions (`Timeouts.grace`). After an exception it does not wait for them, and a cancellation
     waits for nothing.
 
     Args:
-        address: Whom to dial.
+        address: The listener to dial.
         handler: Serves the requests of the peer; without it they are refused.
-        chance: Random numbers in [0, 1), for the jitter.
-        open_stream: Opens the stream to an address: a TCP connection, by default. TLS comes on top.
-        proxy: Whom to dial through; `None` dials directly, whatever the environment says.
+        chance: Returns random numbers in [0, 1), for the jitter.
+        open_stream: Opens the stream to an address, by default a TCP connection. TLS comes on top.
+        proxy: The proxy to dial through; `None` dials directly, whatever the environment says.
 
-    The others are those of `connect`.
+    The other arguments are those of `connect`.
     """
 
     def __init__(
@@ -120,14 +121,14 @@ class Client(AdaptedRequester):
         )
         self._reconnector = Reconnector(endpoint, self._dialer)
 
-    # --- what it is -----------------------------------------------------------------------
+    # --- state ----------------------------------------------------------------------------
 
     @property
     def token(self) -> trio.lowlevel.TrioToken:  # type: ignore[override]  # set once it is known
-        """Of the loop that it lives on.
+        """The token of the loop that it runs on.
 
         Raises:
-            RuntimeError: It was not entered yet.
+            RuntimeError: The client was not entered yet.
         """
         self._check_entered()
         assert self._endpoint.life.token is not None
@@ -142,21 +143,21 @@ class Client(AdaptedRequester):
 
     @property
     def connection(self) -> Connection | None:
-        """The present connection, or `None` while there is none."""
+        """The current connection, or `None` while there is none."""
         return self._reconnector.connection
 
     @property
     def urls(self) -> tuple[str, ...]:
-        """The URLs at which plain HTTP reaches this peer, the best first.
+        """The URLs at which plain HTTP reaches this peer, in order of preference.
 
-        The listener's ingress tells them. Empty without a connection or an ingress.
+        The listener's ingress sends them. Empty without a connection or an ingress.
         """
         connection = self.connection
         return () if connection is None else connection.urls
 
     @property
     def closed(self) -> bool:
-        """Whether it has ended for good."""
+        """Whether the client has ended permanently."""
         return self._endpoint.life.state is State.CLOSED
 
     def statistics(self) -> ClientStatistics:
@@ -194,17 +195,17 @@ class Client(AdaptedRequester):
 
     @property
     def authority(self) -> str:
-        """The Host of requests that name none: that of the listener."""
+        """The default Host of requests: that of the listener."""
         return self.address.authority
 
     # --- requests -------------------------------------------------------------------------
 
     def submit(self, exchange: Exchange) -> None:
-        """Hands an exchange to the connection, or lets it wait for the next one. On the loop."""
+        """Submits an exchange to the connection, or queues it for the next one. On the loop."""
         self._check_entered()
         exchange.resubmit = self.submit
         connection = self.connection
-        # A connection that is about to be closed takes no more, and the next one will.
+        # A connection that is about to close accepts no more; the next one will.
         if connection is None or not connection.offer(exchange):
             self._endpoint.pending.add(KEY, exchange, self._too_late)
 
@@ -215,42 +216,45 @@ class Client(AdaptedRequester):
         error.__cause__ = self._dialer.last_failure
         return error
 
-    # --- life -----------------------------------------------------------------------------
+    # --- life cycle -----------------------------------------------------------------------
 
     def serve_here(self, face: Callable[[Connection], Any]) -> None:
-        """Has the app, and `auth`, run on the loop of asyncio that runs here. Before it is entered.
+        """Makes the app and `auth` run on the asyncio loop that runs here. Call before entering.
 
         Args:
-            face: Makes of a connection what an app that is a function is to see of it there.
+            face: Wraps a connection in the class that a function app sees on that loop.
         """
         self._endpoint.serve_here(face)
 
     def dial_over(self, open_stream: OpenStream) -> None:
-        """Has it dial something else than TCP. Before it is entered."""
+        """Makes it dial something other than TCP. Call before entering."""
         self._dialer.transport = replace(self._dialer.transport, open_stream=open_stream)
 
     def speak(self, wire: Wire) -> None:
-        """Has it speak something else than restsock.v1. Before it is entered."""
+        """Makes it speak a protocol other than restsock.v1. Call before entering."""
         self._dialer.wire = wire
 
     async def wait_connected(self) -> Connection:
-        """Waits until there is a connection that takes requests, and returns it.
+        """Waits until there is a connection that accepts requests, and returns it.
+
+        Can be cancelled at any time.
 
         Raises:
             ConnectionClosed: The client has ended, or is about to.
-            RuntimeError: It was not entered.
+            RuntimeError: The client was not entered.
         """
         self._check_entered()
         await trio.lowlevel.checkpoint()
         return await self._reconnector.wait_connected()
 
     async def wait_closed(self) -> Closed:
-        """Waits until the client has ended for good; returns how.
+        """Waits until the client has ended permanently; returns how it ended.
 
-        That is the end of its last connection or, when it gave up dialing, code 1006 and why.
+        That is how its last connection ended or, if it gave up dialing, code 1006 and the reason.
+        Can be cancelled at any time.
 
         Raises:
-            RuntimeError: It was not entered.
+            RuntimeError: The client was not entered.
         """
         self._check_entered()
         await self._endpoint.life.wait_closed()
@@ -261,15 +265,15 @@ class Client(AdaptedRequester):
     async def aclose(
         self, code: int = CloseCode.NORMAL, reason: str = "", *, grace: float | None = None
     ) -> None:
-        """Ends the client for good, after the requests in flight.
+        """Ends the client permanently, after the requests in flight.
 
         From now on neither side starts a request; requests that wait for a connection fail.
-        Requests in flight go on, in both directions. When the last one is over, or the grace is,
-        the connection is closed. Then this waits up to `Timeouts.close` seconds for the peer's half
-        of the closing handshake, and drops the connection. If cancelled, the connection is dropped
-        at once.
+        Requests in flight continue, in both directions. The connection closes after the last one,
+        or when the grace period is over. Then this waits up to `Timeouts.close` seconds for the
+        peer's half of the closing handshake, and drops the connection. If cancelled, the connection
+        is dropped at once.
 
-        A second call waits for the first; one with a shorter grace shortens it.
+        A second call waits for the first; if its grace period is shorter, that applies.
         """
         check_close_code(code)
         await self._reconnector.close(code, reason, grace)

@@ -23,7 +23,8 @@ from ._url import parse_url
 __all__ = ["connect"]
 
 _MAX_NAME = 255
-# What of ASCII a host may have as it is, beside letters and digits (RFC 3986, section 3.2.2).
+# Characters of ASCII that a host may contain unencoded, besides letters and digits (RFC 3986,
+# section 3.2.2).
 _MARKS = "-._~!$&'()*+,;="
 
 
@@ -47,55 +48,56 @@ def connect(
     logger: LoggerLike | None = None,
     **app_options: Any,
 ) -> Client:
-    """Dials a listener; the result is to be entered with `async with`.
+    """Dials a listener; enter the result with `async with`.
 
     Nothing is dialed before that. See `Client` for what it does when a connection fails.
 
     Args:
         url: `ws://host[:port]/path` or `wss://…`, without user, password and fragment. A Unix
             socket is `ws+unix:///run/restsock.sock`, with path and query after a colon:
-            `ws+unix:///run/restsock.sock:/path?query`; a colon or question mark in the name of the
-            file is percent-encoded. A missing file counts as a refused connection: it is dialed
-            again. `wss+unix` uses TLS, and expects a certificate of `localhost`.
+            `ws+unix:///run/restsock.sock:/path?query`; a colon or question mark in the file name is
+            percent-encoded. A missing file counts as a refused connection: it is dialed again.
+            `wss+unix` uses TLS, and expects a certificate for `localhost`.
         app: Serves the peer's requests: an ASGI or WSGI application or a coroutine function
-            `async (Request) -> Response`. Without one they are refused.
+            `async (Request) -> Response`. Without an app they are refused.
         interface: `"asgi"`, `"wsgi"` or `"function"`, if that cannot be detected from the app.
-        loop: The event loop of an ASGI app: asyncio, unless it is an app of Quart-Trio or this is
-            `"trio"`; see `restsock.apps.make_handler`.
+        loop: The event loop of an ASGI app: `"trio"`, `"asyncio"`, or `"auto"`: trio for apps of
+            Quart-Trio, asyncio for others. See `restsock.apps.make_handler`.
         name: The name by which the listener knows this client. Callers write it as the host of a
-            URL, so it has no blank, "/", ":" and the like. A newer client of the same name
-            replaces an older one, unless the listener decides otherwise (`names=`).
+            URL, so it may not contain a space, "/", ":" and the like. A newer client of the same
+            name replaces an older one, unless the listener decides otherwise (`names=`).
         metadata: Any JSON value; the listener gets it with each connection.
-        headers: Further header fields of the upgrade request.
+        headers: Additional header fields of the opening handshake.
         auth: Tells the listener who this is: `restsock.auth.Bearer`, `restsock.auth.Basic`, or a
-            function, async or not, that returns header fields. Called for each attempt to dial.
+            function, async or not, that returns header fields. It is called for each attempt.
         tls: For `wss` and `wss+unix`: `restsock.tls.client(ca=..., certificate=..., ...)` or an SSL
             context. By default the certificates that this system trusts are accepted. A context
-            whose `minimum_version` was left open (`MINIMUM_SUPPORTED`, the default on Debian) is
-            set to TLS 1.2; one that was set to an earlier version is a `ValueError`.
-        ssl_context: The same, by another name.
+            without a `minimum_version` (`MINIMUM_SUPPORTED`, the default on Debian) is set to TLS
+            1.2; a context that allows an earlier version is a `ValueError`.
+        ssl_context: Another name for `tls`.
         options: Limits, timeouts, heartbeat and socket options.
-        backoff: How to dial again.
-        instrument: Counts, times and traces what happens on the connections: one `Instrument` or
-            several, such as those of `restsock.instruments`.
+        backoff: The pauses between attempts, and when to give up.
+        instrument: Metrics and traces of the connections: one `Instrument` or several, such as
+            those of `restsock.instruments`.
         proxy: A `Proxy` to dial through, or its URL: `http://[user:password@]host:port`,
             `https://…`, `socks5://…` or `socks5h://…`. `None` reads the environment (`HTTPS_PROXY`,
             `HTTP_PROXY`, `ALL_PROXY`, `NO_PROXY`) now; `False` or `""` uses no proxy. A Unix socket
             is always dialed directly.
         messaging: Receives and sends messages over the connections: a
-            `restsock.messaging.Messaging`, or one of `restsock.messaging.sync` or `.aio` with the
-            API for threads or for asyncio.
-        logger: Gets all records of this client and its connections, instead of the loggers
+            `restsock.messaging.Messaging`, or the class of that name in `restsock.messaging.sync`
+            or `.aio`, with the API for threads or for asyncio.
+        logger: Gets all log records of this client and its connections, instead of the loggers
             `restsock.*`: a `logging.Logger`, or a `logging.LoggerAdapter`.
-        app_options: Further options of `restsock.apps.make_handler`: `workers`, for example.
+        app_options: Other options of `restsock.apps.make_handler`: `workers`, for example.
 
     Raises:
         HandshakeError: On entering: dialing again would not help, or `Backoff.tries` attempts have
-        failed. RestsockError: On entering: this is not trio. ValueError: The URL, the name, the
-        metadata, a header field or the proxy is not valid, or
-            this system has no such socket option, or no Unix sockets. No message repeats a secret.
-        ImportError: A SOCKS proxy without `pip install 'restsock[proxy]'`.
-        TypeError: An argument is of a wrong type or unknown, or an option of the app has no app.
+            failed.
+        RestsockError: On entering: this is not trio.
+        ValueError: The URL, the name, the metadata, a header field or the proxy is not valid, or
+            this system lacks a socket option or Unix sockets. No message repeats a secret.
+        ImportError: A SOCKS proxy needs `pip install 'restsock[proxy]'`.
+        TypeError: An argument is unknown or has a wrong type, or there are app options but no app.
     """
     check_keywords(connect, app_options, make_handler)
     address = parse_url(url)
@@ -145,7 +147,7 @@ def _check_name(name: str) -> None:
 
 
 def _check_metadata(metadata: Any, limits: Limits) -> Any:
-    """A copy, exactly as the peer is going to see it: tuples are lists, keys are strings."""
+    """A copy, exactly as the peer will see it: tuples become lists, keys become strings."""
     try:
         text = json.dumps(metadata, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
         nbytes = len(text.encode("utf-8"))
@@ -156,7 +158,7 @@ def _check_metadata(metadata: Any, limits: Limits) -> Any:
             f"the metadata has {nbytes} bytes as JSON, more than {limits.max_metadata}"
         )
     copy = json.loads(text)
-    # What a listener with the same limits would refuse.
+    # A listener with the same limits would refuse these.
     if weight_of(copy, depth=limits.max_metadata_depth) is None:
         raise ValueError(f"the metadata is nested more than {limits.max_metadata_depth} deep")
     if weight_of(copy, most=limits.max_metadata_memory) is None:

@@ -1,4 +1,4 @@
-"""One attempt: a socket, a proxy's consent and TLS, with every failure as a `HandshakeError`."""
+"""One attempt: socket, proxy and TLS. Every failure becomes a `HandshakeError`."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from ._url import Address
 __all__ = ["OpenStream", "Transport", "open_tcp", "open_unix"]
 
 OpenStream = Callable[[Address], Awaitable[trio.abc.Stream]]
-"""Opens the stream to an address on which TLS, or the WebSocket, is going to run."""
+"""Opens the stream to an address; TLS, or the WebSocket, runs on it."""
 
 _READ = 16 * 1024
 _SOCKETS = SocketOptions()
@@ -33,13 +33,13 @@ _STREAM_ERRORS = (trio.BrokenResourceError, trio.ClosedResourceError)
 
 
 async def open_tcp(address: Address, sockets: SocketOptions = _SOCKETS) -> trio.abc.Stream:
-    """A TCP connection to the first of the host's addresses that answers (RFC 8305).
+    """Opens a TCP connection to the first address of the host that answers (RFC 8305).
 
-    An address that does not answer within 250 ms is joined by the next one; so none of them needs
-    a time limit of its own, and all of them have that of the whole attempt.
+    If an address does not answer within 250 ms, the next one is tried as well. So no address needs
+    a time limit of its own; the limit of the whole attempt applies.
 
     Raises:
-        OSError: None of them answers; its cause is the group of what each has failed with.
+        OSError: No address answers; the cause is the group of the errors of all addresses.
     """
     stream = await trio.open_tcp_stream(
         address.host, address.port, local_address=sockets.local_address
@@ -53,15 +53,16 @@ async def open_tcp(address: Address, sockets: SocketOptions = _SOCKETS) -> trio.
 
 
 async def open_unix(address: Address) -> trio.abc.Stream:
-    """A connection to the Unix socket of an address.
+    """Opens a connection to the Unix socket of an address.
 
     Raises:
-        OSError: There is no such file, nothing listens there, or this process may not dial it.
+        OSError: There is no such file, nothing listens there, or this process has no permission.
     """
     assert address.socket_path is not None
     stream = await trio.open_unix_socket(address.socket_path)
     try:
-        # A listener with a full queue leaves the socket as it was, which trio takes for connected.
+        # If the listener's queue is full, nothing happens to the socket, and trio takes it for
+        # connected.
         stream.socket.getpeername()
     except OSError as exc:
         await _discard(stream)
@@ -74,12 +75,12 @@ class Transport:
     """How the stream to a listener is opened.
 
     Attributes:
-        address: Whom to dial.
-        tls: Must be given for a `wss` address.
-        open_stream: What opens the socket, to the address or to an HTTP proxy; `None` for TCP, or
-            the Unix socket of the address.
-        proxy: Whom to dial through. There is no other way then.
-        sockets: For sockets that `open_stream` does not open.
+        address: The listener to dial.
+        tls: The TLS context; required for a `wss` address.
+        open_stream: Opens the socket to the address or to an HTTP proxy; `None` for TCP, or for the
+            Unix socket of the address.
+        proxy: The proxy to dial through. Then nothing is dialed directly.
+        sockets: Options for sockets that `open_stream` does not open.
     """
 
     address: Address
@@ -89,17 +90,17 @@ class Transport:
     sockets: SocketOptions = _SOCKETS
 
     async def open(self, timeout: float) -> trio.abc.Stream:
-        """Opens a stream, has a proxy connect it and does the TLS handshake on it, as asked for.
+        """Opens a stream, through the proxy if there is one, and does the TLS handshake on it.
 
         If cancelled, no stream is left open.
 
         Args:
-            timeout: Seconds for all of it together.
+            timeout: Seconds for all steps together.
 
         Raises:
-            HandshakeError: It failed or took too long. Trying again is useless after a certificate
-                that is not accepted, and where a proxy wants other credentials, does not allow it,
-                or is none.
+            HandshakeError: It failed or took too long. It is not retryable if the certificate is
+                not accepted, or if the proxy rejects the credentials, forbids the connection, or is
+                not a proxy.
         """
         attempt = _Attempt(self)
         try:
@@ -117,7 +118,7 @@ class _Attempt:
     """One attempt to open a transport.
 
     Attributes:
-        stream: What has to be closed when it fails: the lowest one, whatever is on top of it.
+        stream: The lowest stream, which has to be closed after a failure.
     """
 
     def __init__(self, transport: Transport) -> None:
@@ -133,10 +134,10 @@ class _Attempt:
             self._open_stream = partial(open_tcp, sockets=transport.sockets)
         self._proxy = transport.proxy
         self._doing = ""
-        self._whom = ("the listener", "ws")  # who does TLS, and the scheme of one that does none
+        self._whom = ("the listener", "ws")  # the TLS peer, and the scheme to use without TLS
 
     def explain(self, error: BaseException, timeout: float) -> HandshakeError | None:
-        """What a failure is to the caller; `None` for what is none of the attempt."""
+        """The error for a failure of this attempt; `None` for any other exception."""
         cannot = f"cannot {self._doing}"
         if isinstance(error, trio.TooSlowError):
             return HandshakeError(f"{cannot} within {timeout:.3g} s")
@@ -144,11 +145,11 @@ class _Attempt:
             return HandshakeError(
                 f"{cannot}: {error}", status=error.status, retryable=error.retryable
             )
-        # UnicodeError: a name that cannot be one.
+        # UnicodeError: a host name that is not valid.
         useless = (ssl.SSLCertVerificationError, UnicodeError)
         if not isinstance(error, (OSError, UnicodeError, *_STREAM_ERRORS)):
             return None
-        # The stream wraps what the ssl module raises.
+        # The stream wraps the exceptions of the ssl module.
         cause = error.__cause__ if isinstance(error.__cause__, ssl.SSLError) else error
         explained = explain(cause, *self._whom)
         return HandshakeError(
@@ -189,9 +190,9 @@ class _Attempt:
         return stream
 
     async def _through_socks(self, proxy: Proxy) -> trio.SocketStream:
-        """Each address of the host in turn, if this machine is to look them up.
+        """Tries each address of the host in turn, if this machine looks up the name.
 
-        They have an even share of the time: a proxy takes one at a time, so the next cannot join.
+        They share the time evenly: they are tried one after another, not in parallel.
         """
         hosts = [without_zone(self._address.host)]
         if proxy.scheme == "socks5":
@@ -234,12 +235,12 @@ async def _secure(stream: trio.abc.Stream, tls: TLSLike, host: str) -> trio.abc.
 
 
 def _reason(error: BaseException) -> str:
-    """Why, in words; of several addresses, why of each."""
+    """The reason in words; for several addresses, the reason for each."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"its certificate is not accepted: {error.verify_message}"
     if isinstance(error, UnicodeError):
         return "its name is not a valid one"
-    # Of trio: the group of the attempts, which says more than the error that carries it.
+    # In trio: the group of the attempts, which says more than the error that wraps it.
     each = getattr(error.__cause__, "exceptions", None) or (error,)
     words = [getattr(one, "strerror", None) or str(one) for one in each]
     return "; ".join(dict.fromkeys(words)) or "it closed the socket"

@@ -34,21 +34,21 @@ __all__ = ["Dialer"]
 
 
 class Dialer:
-    """Makes the connections of a client, one at a time, while that is open.
+    """Makes the connections of a client, one at a time, while the client is open.
 
-    Order of calls: `dial()`; `lose()` and `end()` for each connection that it has given; and so on.
+    Order of calls: `dial()`; `lose()` and `end()` for each connection that it returned; and again.
 
     Args:
-        endpoint: The client's.
-        transport: To the listener.
-        identity: Gives the name and the metadata to be known by, for each attempt.
-        headers: As with `Client`, and so are the others.
+        endpoint: The endpoint of the client.
+        transport: The way to the listener.
+        identity: Returns the name and the metadata for each attempt.
+        headers: As for `Client`, like the other arguments.
 
     Attributes:
-        address: Whom it dials.
-        transport: As it was given.
-        wire: What is spoken; restsock.v1, unless it was set.
-        last_failure: Why there is no connection; `None` since there is one.
+        address: The listener that it dials.
+        transport: The transport that was passed.
+        wire: The protocol of the connections; restsock.v1, unless another was set.
+        last_failure: Why there is no connection; `None` while there is one.
     """
 
     def __init__(
@@ -82,29 +82,29 @@ class Dialer:
         return 0.0 if since is None else trio.current_time() - since
 
     def lose(self) -> None:
-        """Notes that there is no connection from now on."""
+        """Notes that the connection is lost."""
         self._outage.since = trio.current_time()
 
     def end(self, start: float, code: int) -> None:
-        """Notes that a connection since this time has ended, or that its end was announced."""
+        """Notes that a connection which began at `start` has ended, or will end soon."""
         now = trio.current_time()
         self._redial.end(now, now - start, code)
 
     def stop(self) -> None:
-        """Gives up the attempt that is being made. For a client that is open no more."""
+        """Cancels the current attempt, because the client is closing."""
         self._scope.cancel()
 
     async def dial(self, lost: Closed | None = None) -> Connection | None:
-        """Dials with growing pauses until it works, or it is stopped: then `None`.
+        """Dials, with growing pauses, until it succeeds or is stopped; `None` if stopped.
 
-        After a lost connection the first attempt has its pause, too: a listener that restarts
-        would else meet all its clients at once.
+        After a lost connection there is a pause before the first attempt, too. Otherwise all
+        clients would dial a restarting listener at once.
 
         Args:
-            lost: How the connection before this one has ended.
+            lost: How the previous connection ended.
 
         Raises:
-            HandshakeError: Dialing again would not help, or was done often enough.
+            HandshakeError: Dialing again would not help, or `Backoff.tries` attempts have failed.
         """
         failures, counters = 0, self._endpoint.counters
         if lost is not None:
@@ -115,7 +115,7 @@ class Dialer:
             while self._endpoint.life.state is State.OPEN:
                 pause = self._redial.pause(trio.current_time())
                 if pause is not None:
-                    # To be sent elsewhere in good order is nothing to worry about.
+                    # A graceful close by the listener is not worth a warning.
                     expected = lost is not None and lost.clean and not failures
                     level = logging.INFO if expected else logging.WARNING
                     self._outage.fail(str(self.last_failure), pause, level, trio.current_time())
@@ -131,7 +131,7 @@ class Dialer:
                         exc,
                         failures=failures,
                         connected_before=counters.begun > 0,
-                        # Whether its credentials may be others the next time.
+                        # Whether the next attempt may have other credentials.
                         renewable=getattr(self._auth, "renewable", self._auth is not None),
                     ):
                         raise
@@ -155,7 +155,7 @@ class Dialer:
         stream = await self.transport.open(left)
         name, metadata = self._identity()
         try:
-            # The handshake has what the socket and TLS have left of the time.
+            # The handshake has the time that the socket and TLS have left.
             with trio.fail_at(deadline):
                 return await open_dialed(
                     stream,
@@ -172,8 +172,8 @@ class Dialer:
                     wire=self.wire,
                 )
         except LocalProtocolError as exc:
-            # What this side would send cannot be sent. That is an error of the program, but it is
-            # not to end a client that was connected: the next attempt may have something else.
+            # This side tried to send something invalid. That is an error of the program, but must
+            # not end a client that was connected: the next attempt may send something else.
             if not endpoint.counters.begun:
                 raise
             raise HandshakeError(f"cannot dial: {exc}", retryable=False) from exc

@@ -1,4 +1,4 @@
-"""Header fields that a dialer adds to its upgrade request: given, or asked for."""
+"""Header fields that a dialer adds to its opening handshake: fixed ones, and credentials."""
 
 from __future__ import annotations
 
@@ -18,30 +18,30 @@ __all__ = ["check_headers", "credentials_of"]
 async def credentials_of(
     auth: Credentials | None, loop: asyncio.AbstractEventLoop | None
 ) -> list[tuple[bytes, bytes]]:
-    """Asks for the fields that tell who this side is, for one attempt to dial.
+    """Gets the credentials of this side, as header fields, for one attempt to dial.
 
     Args:
-        auth: As it was given.
-        loop: Of asyncio, if it is for that.
+        auth: The `auth` argument of `connect`.
+        loop: The asyncio loop to call it on, if any.
 
     Raises:
-        HandshakeError: there are none now; there may be later.
+        HandshakeError: Getting them failed; a later attempt may succeed.
     """
     if auth is None:
         return []
     try:
         return check_headers(await call_user_function(auth, loop=loop))
     except Exception as exc:  # noqa: BLE001  # the user's code, and the next attempt may go better
-        # Not chained as it is: its words may hold the secret.
+        # Not chained: its message may contain the secret.
         raise HandshakeError(f"no credentials to dial with: {failure_of(exc)}") from None
 
 
 def check_headers(headers: FieldsLike) -> list[tuple[bytes, bytes]]:
-    """The fields as bytes.
+    """Returns the fields as bytes.
 
     Raises:
-        ValueError: One cannot be sent. Its value is not repeated.
-        TypeError: They are no fields.
+        ValueError: A field cannot be sent. The message does not repeat its value.
+        TypeError: These are not header fields.
     """
     try:
         checked = fields_of(headers)

@@ -1,4 +1,4 @@
-"""What is logged of the times without a connection: how they begin, why they last, how they end."""
+"""Logs outages (times without a connection): their beginning, their reasons and their end."""
 
 from __future__ import annotations
 
@@ -15,22 +15,21 @@ if TYPE_CHECKING:
 
 __all__ = ["Outage"]
 
-# Seconds until a failure that stays the same is logged once more.
+# Seconds until an unchanged failure is logged again.
 _REMIND = 600.0
-# Lines that may follow each other at once, for one outage with its causes.
+# The burst of lines for one outage with its causes.
 _BURST = 5
 
 
 class Outage:
-    """Each reason is logged once, and the end at the level of the beginning.
+    """Logs each reason once, and the end of an outage at the level of its beginning.
 
     Args:
-        address: Of the listener.
-        limit_log: Where the lines go.
+        address: The address of the listener.
+        limit_log: The log to write to.
 
     Attributes:
-        since: When the client was without a connection first, by the loop's clock; `None` while
-            there is one.
+        since: When the outage began, by the loop's clock; `None` while there is a connection.
     """
 
     def __init__(self, address: Address, limit_log: LimitLog) -> None:
@@ -42,7 +41,7 @@ class Outage:
         self._ended_before = False
 
     def fail(self, reason: str, pause: float, level: int, now: float) -> None:
-        """Tells why there is no connection, and after how many seconds the client dials again."""
+        """Logs why there is no connection, and after how many seconds the client dials again."""
         if self._told is not None and self._told[0] == reason and now < self._told[1] + _REMIND:
             level = logging.DEBUG
         else:

@@ -1,9 +1,9 @@
-"""Which proxy to dial through: the one that was named, or the environment's, or none.
+"""Which proxy to dial through: the one that was passed, one from the environment, or none.
 
-The environment is read as the programs around it do: `HTTPS_PROXY` for `wss`, `HTTP_PROXY` for
-`ws`, `ALL_PROXY` for both, in small letters first, unless `NO_PROXY` covers the listener. The
-standard library reads the variables and compares names; it knows no networks and takes an IPv6
-address apart in the wrong place, so addresses are compared here.
+The environment is read as by other programs: `HTTPS_PROXY` for `wss`, `HTTP_PROXY` for `ws`,
+`ALL_PROXY` for both, first in lower case, unless `NO_PROXY` covers the listener. The standard
+library reads the variables and compares names. It does not know networks, and splits IPv6 addresses
+in the wrong place, so addresses are compared here.
 """
 
 from __future__ import annotations
@@ -39,28 +39,29 @@ class Proxy:
         restsock.connect("wss://hub.example/", proxy="http://user:password@proxy.example:3128")
         restsock.connect("wss://hub.example/", proxy=Proxy(url, ssl_context=context))
 
-    Neither its text forms nor any error shows user, password or headers.
+    Neither `str` and `repr` nor any error shows user, password or headers.
 
     Args:
         url: `http://` (CONNECT), `https://` (the same within TLS), `socks5://` (this machine looks
-            up the listener's name) or `socks5h://` (the proxy does); `host:port` alone is
-            `http://`. User and password stand in front of an `@`, percent-encoded; HTTP proxies get
-            them as Basic authentication. Without a port it is 80, 443 or 1080.
-        headers: Further fields of the CONNECT request: another `Proxy-Authorization`, for example.
+            up the listener's name) or `socks5h://` (the proxy does); `host:port` alone means
+            `http://`. User and password come before an `@`, percent-encoded; HTTP proxies get them
+            as Basic authentication. The default port is 80, 443 or 1080.
+        headers: Additional fields of the CONNECT request: another `Proxy-Authorization`, for
+            example.
         ssl_context: For `https://`: an SSL context or `restsock.tls.client(...)`; by default the
             certificates that this system trusts are accepted.
 
     Attributes:
-        scheme: One of the four.
+        scheme: One of the four schemes.
         host: Its name or IP address, without brackets.
         port: Its port.
-        headers: Of the CONNECT request.
-        ssl_context: For TLS with the proxy; `None` where there is none.
+        headers: The fields of the CONNECT request.
+        ssl_context: The context for TLS with the proxy; `None` without TLS.
         credentials: User and password for SOCKS, or `None`.
 
     Raises:
         ValueError: The URL or a header field is not valid, or not for this kind of proxy.
-        ImportError: A SOCKS proxy without the library for it (`pip install 'restsock[proxy]'`).
+        ImportError: A SOCKS proxy needs a library (`pip install 'restsock[proxy]'`).
     """
 
     def __init__(
@@ -71,7 +72,7 @@ class Proxy:
         ssl_context: ssl.SSLContext | tls.ClientTLS | None = None,
     ) -> None:
         if "://" not in url:
-            url = f"http://{url}"  # as in the environment it is often written
+            url = f"http://{url}"  # the environment often has it in this form
         parts = split_url(url, "the proxy's URL", _PORTS)
         if parts.target not in ("", "/"):
             raise ValueError("the proxy's URL has a path or query, which it cannot have")
@@ -101,7 +102,7 @@ class Proxy:
 
     @property
     def address(self) -> Address:
-        """Where to dial it. Whether it speaks TLS does not matter to that."""
+        """The address to dial, with or without TLS."""
         return Address(False, self.host, self.port, "/")
 
     def __str__(self) -> str:
@@ -112,23 +113,23 @@ class Proxy:
 
 
 ProxyLike: TypeAlias = "Proxy | str | bool | None"
-"""A proxy or its URL; `False` is none, `None` what the environment says."""
+"""A proxy or its URL; `False` is no proxy, `None` the one from the environment."""
 
 
 def choose_proxy(
     address: Address, proxy: ProxyLike, logger: LoggerLike | None = None
 ) -> Proxy | None:
-    """The proxy by which to dial an address; `None` dials it directly.
+    """The proxy through which to dial an address; `None` dials it directly.
 
     Args:
-        address: The listener's.
-        proxy: One, or its URL; `None` for what the environment says; `False` or `""` for none.
-        logger: Of the client, if it has one.
+        address: The address of the listener.
+        proxy: A proxy or its URL; `None` reads the environment; `False` or `""` is no proxy.
+        logger: The logger of the client, if it has one.
 
     Raises:
-        ValueError: The URL, given or from the environment, is not valid. Nothing of it is repeated.
-            Or the address is a Unix socket, which no proxy can reach.
-        ImportError: A SOCKS proxy without the library for it.
+        ValueError: The URL that was passed or is in the environment is not valid; the message does
+            not repeat it. Or the address is a Unix socket, which no proxy can reach.
+        ImportError: A SOCKS proxy needs a library that is not installed.
     """
     if address.socket_path is not None:
         if proxy:
@@ -146,7 +147,7 @@ def choose_proxy(
 
 
 def _from_environment(address: Address, logger: LoggerLike | None) -> Proxy | None:
-    # Only here, as it brings all of http.client along.
+    # Imported here, since it loads all of http.client.
     from urllib.request import getproxies_environment
 
     found = getproxies_environment()
@@ -160,7 +161,7 @@ def _from_environment(address: Address, logger: LoggerLike | None) -> Proxy | No
             proxy = Proxy(url)
         except ValueError as exc:
             raise ValueError(f"{kind.upper()}_PROXY in the environment: {exc}") from None
-        # It is not visible in the program, so the log says it.
+        # The program does not show it, so the log does.
         _log.with_own(logger).info(
             "%s is dialed through %s, as %s_PROXY says", address, proxy, kind.upper()
         )
@@ -169,20 +170,20 @@ def _from_environment(address: Address, logger: LoggerLike | None) -> Proxy | No
 
 
 def is_exempt(host: str, port: int, found: Mapping[str, str]) -> bool:
-    """Whether NO_PROXY, or common sense, keeps a host from the environment's proxies.
+    """Whether a host is dialed directly, without a proxy from the environment.
 
-    An entry is `*` (everything), a name (itself and all below it, whether it begins with a dot,
-    with `*.` or with neither), an address or a network (`10.0.0.0/8`), each with a port or without.
-    What is on this machine itself is never dialed through a proxy, which would look for it on its
-    own.
+    An entry of NO_PROXY is `*` (everything), a name (which includes all names below it, with or
+    without a leading dot or `*.`), an address or a network (`10.0.0.0/8`), each with or without a
+    port. This machine itself is never dialed through a proxy, since the proxy would connect to its
+    own machine.
 
     Args:
         host: A name or an IP address without brackets.
-        port: Of the host.
-        found: Proxies by kind, as `urllib.request.getproxies_environment` has them; NO_PROXY is
+        port: The port of the host.
+        found: Proxies by kind, as returned by `urllib.request.getproxies_environment`; NO_PROXY is
             under `no`.
     """
-    # Not in its documentation, but requests has always relied on it.
+    # Not documented, but requests has always relied on it.
     from urllib.request import proxy_bypass_environment  # type: ignore[attr-defined]
 
     host = without_zone(host).removesuffix(".").lower()
@@ -210,7 +211,7 @@ def _covers(entry: str, ip: _IPAddress, port: int) -> bool:
     if its_port not in ("", str(port)):
         return False
     try:
-        # Not strict: 10.1.2.3/8 is what people write.
+        # Not strict, because people write 10.1.2.3/8.
         return ip in ipaddress.ip_network(entry.partition("%")[0], strict=False)
     except ValueError:
         return False  # a name
@@ -223,7 +224,7 @@ def _login(userinfo: str | None) -> tuple[str, str] | None:
     try:
         return unquote(user, errors="strict"), unquote(password, errors="strict")
     except UnicodeDecodeError:
-        # Without the cause, which quotes them.
+        # Without the cause, which quotes user and password.
         raise ValueError("the proxy's user and password must be percent-encoded UTF-8") from None
 
 
@@ -236,13 +237,13 @@ def _basic(user: str, password: str) -> bytes:
 
 
 def _check_socks() -> None:
-    """Raises ImportError where the library is missing."""
+    """Raises ImportError if the library is missing."""
     if importlib.util.find_spec("python_socks") is None:
         raise ImportError("a SOCKS proxy needs python-socks: pip install 'restsock[proxy]'")
 
 
 def _for_socks(login: tuple[str, str] | None) -> tuple[str, str] | None:
-    """Holds user and password to what RFC 1929 has room for."""
+    """Checks that user and password fit RFC 1929."""
     for part in login or ():
         if not 1 <= len(part) <= 255 or not part.isascii():
             raise ValueError(

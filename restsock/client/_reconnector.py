@@ -1,4 +1,4 @@
-"""Keeps one connection to a listener: runs it, and has the next one dialed when it ends."""
+"""Keeps one connection to a listener: runs it, and dials the next one when it ends."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ _log = PartLog("restsock.client")
 
 KEY = ""  # all pending requests wait for the same thing
 
-# Closes by the listener after which dialing again is not wanted: it has no more use for this
-# client, or another one of the same name has taken its place (and would lose it again in turn).
+# After these close codes of the listener the client does not dial again: the listener has no more
+# use for it, or another client of the same name has replaced it (and would be replaced in turn).
 _FINAL = frozenset((CloseCode.NORMAL, CloseCode.REPLACED))
 
 
 class Reconnector:
-    """The connections of a client: the present one, and those that it replaced.
+    """The connections of a client: the current one, and those that it replaced.
 
-    A task runs a connection and dials the next one. After a connection is announced to end,
-    another task goes on, so that the first can carry what is in flight to its end. When the last of
-    them has ended, the client has.
+    A task runs a connection and dials the next one. When the end of a connection is announced,
+    another task dials the next one, while the first task finishes the requests in flight. When the
+    last task has ended, the client has ended.
 
     Attributes:
-        alive: The present connection, and those before it which still finish what they carry.
-        outcome: How the client ends, as soon as it is certain that there is no further connection.
+        alive: The current connection, and earlier ones that still have requests in flight.
+        outcome: How the client ends; `None` as long as there may be another connection.
     """
 
     def __init__(self, endpoint: Endpoint, dialer: Dialer) -> None:
@@ -45,20 +45,20 @@ class Reconnector:
         self._life = endpoint.life
         self._dialer = dialer
         self._nursery: trio.Nursery | None = None
-        self._scopes: list[trio.CancelScope] = []  # one around each task that keeps a connection
-        self._final: Closed | None = None  # what the first of them has ended with for good
+        self._scopes: list[trio.CancelScope] = []  # one around each task that runs a connection
+        self._final: Closed | None = None  # how the first of them ended permanently
         self._connection: Connection | None = None
-        self._changed = trio.lowlevel.ParkingLot()  # for those who wait for a connection
+        self._changed = trio.lowlevel.ParkingLot()  # tasks that wait for a connection
 
     @property
     def connection(self) -> Connection | None:
-        """The present connection, or `None` while there is none."""
+        """The current connection, or `None` while there is none."""
         connection = self._connection
-        # One that has just ended may not be cleared away yet.
+        # One that has just ended may still be here.
         return None if connection is None or connection.closed is not None else connection
 
     async def wait_connected(self) -> Connection:
-        """Waits until there is a connection that takes requests. See `Client.wait_connected`."""
+        """Waits until there is a connection that accepts requests. See `Client.wait_connected`."""
         while not self._life.ending:
             connection = self.connection
             if connection is not None and connection.takes_requests:
@@ -67,7 +67,7 @@ class Reconnector:
         raise self.ended_error()
 
     def ended_error(self) -> RestsockError:
-        """For requests that no connection will come for."""
+        """The error for requests for which there will be no connection."""
         assert self.outcome is not None
         error = ConnectionClosed(
             f"the client of {self._dialer.address} has ended: {self.outcome}",
@@ -78,13 +78,13 @@ class Reconnector:
         error.__cause__ = self._dialer.last_failure
         return error
 
-    # --- life -----------------------------------------------------------------------------
+    # --- life cycle -----------------------------------------------------------------------
 
     async def start(self, nursery: trio.Nursery) -> None:
-        """Makes the first connection, and keeps one from then on, with tasks in this nursery.
+        """Makes the first connection, and reconnects from then on, with tasks in this nursery.
 
         Raises:
-            RestsockError: There is none, and will be none.
+            RestsockError: There is no connection, and there will be none.
         """
         self._nursery = nursery
         self._dialer.lose()
@@ -101,7 +101,7 @@ class Reconnector:
         self._start_running(connection, None)
 
     def stop(self, outcome: Closed) -> None:
-        """There will be no further connection. What is in flight may still go on."""
+        """Stops dialing: there will be no other connection. Requests in flight may continue."""
         if self._life.to(State.DRAINING):
             self.outcome = outcome
             self._dialer.stop()
@@ -109,13 +109,13 @@ class Reconnector:
             self._changed.unpark_all()
 
     def end(self, outcome: Closed) -> None:
-        """There is no connection any more. A second call changes nothing."""
+        """Notes that no connection is left. A second call has no effect."""
         self.stop(outcome)
         if self._life.to(State.CLOSED):
             self.outcome = outcome
 
     async def close(self, code: int, reason: str, grace: float | None) -> None:
-        """Ends it after what is in flight, with a code that can be sent. See `Client.aclose`."""
+        """Closes it after the requests in flight; the code must be valid. See `Client.aclose`."""
         outcome = Closed(True, code, reason, by_peer=False)
         if self._life.state is State.NEW:  # nothing else would note the end
             self.end(outcome)
@@ -129,10 +129,10 @@ class Reconnector:
                 scope.cancel()
         await self._life.wait_closed()
 
-    # --- one connection after the other ---------------------------------------------------
+    # --- one connection after another -----------------------------------------------------
 
     def _start_running(self, connection: Connection | None, lost: Closed | None) -> None:
-        """Has a task run the connection, or dial another after it is lost, and so on."""
+        """Starts a task that runs the connection, dials the next one, and so on."""
         assert self._nursery is not None
         scope = trio.CancelScope()
         self._scopes.append(scope)
@@ -148,7 +148,7 @@ class Reconnector:
         if outcome is not None:
             self._final = self._final or outcome
             self.stop(outcome)
-        # What is in flight on connections that were left in good order goes on to its end.
+        # Requests in flight on connections that were replaced may finish.
         if not self._scopes:
             assert self._final is not None
             self.end(self._final)
@@ -156,13 +156,13 @@ class Reconnector:
     async def _run_connections(
         self, connection: Connection | None, lost: Closed | None
     ) -> Closed | None:
-        """Runs one connection after the other; the first, if there is one, is adopted already.
+        """Runs one connection after another; the first, if there is one, is adopted already.
 
-        After a connection is announced to end, another task goes on, so that this one can
-        carry what is in flight to its end.
+        When the end of a connection is announced, another task dials the next one, while this task
+        finishes the requests in flight.
 
         Returns:
-            How it ended for good; `None` when another task goes on.
+            How the client ended permanently; `None` if another task continues.
         """
         while True:
             if connection is None:
@@ -189,7 +189,7 @@ class Reconnector:
                     self._dialer.lose()
             if replaced:
                 if closed.by_peer:
-                    # Only now does the restart begin: until here the old one was still there.
+                    # The restart begins only now: until here the old connection was still there.
                     self._dialer.end(start, closed.code)
                 return None
             if self._life.ending or (closed.by_peer and closed.code in _FINAL):
@@ -205,9 +205,9 @@ class Reconnector:
             connection, lost = None, closed
 
     def _replace(self, connection: Connection, start: float, code: int) -> None:
-        """Dials another connection, if there ought to be one, when this one is announced to end."""
-        # After a final code there will be none, and the code counts when it is there; 4005 cuts
-        # everything off at once, and is the reason to be told.
+        """Dials another connection, unless the code is final, when the end of this is announced."""
+        # After a final code there is no other connection; the code counts when the connection
+        # closes. 4005 closes everything at once, and becomes the reason.
         if self._life.ending or code in _FINAL or code == CloseCode.FORBIDDEN:
             return
         connection.on_leaving = None
@@ -220,10 +220,10 @@ class Reconnector:
         self._nursery.start_soon(self._drain_old, connection)
 
     async def _drain_old(self, connection: Connection) -> None:
-        """Closes a connection that was replaced, if its peer does not: they would pile up."""
+        """Closes a replaced connection if its peer does not, so that they cannot accumulate."""
         with trio.move_on_after(self._endpoint.options.timeouts.grace):
             await connection.wait_closed()
-        connection.drain_soon(CloseCode.GOING_AWAY, "left behind")
+        connection.drain_soon(CloseCode.GOING_AWAY, "replaced by a newer connection")
 
     def _adopt(self, connection: Connection) -> None:
         counters, instrument = self._endpoint.counters, self._endpoint.instrument
@@ -234,7 +234,7 @@ class Reconnector:
         self._connection = connection
         self.alive[connection] = None
         if self._life.ending:
-            # The close came while the last step of the handshake was on its way.
+            # It closed during the last step of the handshake.
             connection.close_soon()
             return
         self._changed.unpark_all()

@@ -1,4 +1,4 @@
-"""When to dial again, and whether: what a client makes of its `Backoff`. No clock, no I/O."""
+"""Whether and when a client dials again, by its `Backoff`. No clock, no I/O."""
 
 from __future__ import annotations
 
@@ -10,40 +10,39 @@ from restsock.protocol import CloseCode
 
 __all__ = ["Redial"]
 
-# Seconds. A listener that accepts and then fails, again and again, is as good as away: a connection
-# that lasted less than this, or less than the pause due after it, does not shorten the pauses.
+# Seconds. A listener that repeatedly accepts and then fails is treated like one that is away: after
+# a connection shorter than this, or than the pause due after it, the pauses do not start over.
 _BRIEF = 5.0
 
-# What a listener closes with when another one is going to stand in its place soon.
+# Close codes of a listener that will soon be back or be replaced.
 _RESTARTS = frozenset((CloseCode.GOING_AWAY, CloseCode.SERVICE_RESTART))
 
-# Seconds: the longest pause while a listener restarts. Requests wait for it, and not for long.
+# Seconds: the longest pause while a listener restarts, since requests wait for it.
 _SHORT = 1.0
 
 
 class Redial:
     """The pauses between attempts.
 
-    They grow with each attempt. After a connection that lasted they start over; and for
-    `Backoff.restart` seconds after a listener has said that it restarts, they grow to a second and
-    no further.
+    They grow with each attempt, and start over after a connection that lasted. For
+    `Backoff.restart` seconds after a listener has announced a restart, they are at most one second.
 
     Order of calls: `pause()` and `begin()` for each attempt; `end()` for each connection.
 
     Args:
-        backoff: How long they are.
-        chance: Random numbers in [0, 1), for the jitter.
+        backoff: How long the pauses are.
+        chance: Returns random numbers in [0, 1), for the jitter.
     """
 
     def __init__(self, backoff: Backoff, chance: Callable[[], float]) -> None:
         self._backoff = backoff
         self._chance = chance
-        self._attempts = 0  # since a connection lasted, the one that made it included
+        self._attempts = 0  # since the attempt, inclusive, that made a lasting connection
         self._restarting_until = float("-inf")
-        self._hurried = False  # since a connection lasted
+        self._hurried = False  # since the last lasting connection
 
     def begin(self, now: float) -> None:
-        """Notes an attempt that is about to be made, at this time in seconds."""
+        """Notes that an attempt begins, at this time in seconds."""
         longest = self._backoff.delay(self._attempts, 1.0) if self._attempts else 0.0
         if now >= self._restarting_until or longest < _SHORT:
             self._attempts += 1
@@ -59,14 +58,14 @@ class Redial:
         """Notes that a connection has ended, or that its end was announced.
 
         Args:
-            now: In seconds.
-            lasted: For how many seconds it was there.
-            code: The close code, of the listener.
+            now: The time in seconds.
+            lasted: How many seconds the connection lasted.
+            code: The listener's close code.
         """
         if lasted >= max(self._backoff.delay(self._attempts, 1.0), _BRIEF):
             self._attempts = 1
             self._hurried = False
-        # One that accepts and says so each time gets no more than one half minute.
+        # A listener that announces a restart on every connection gets only one such period.
         if code in _RESTARTS and not self._hurried:
             self._restarting_until = now + self._backoff.restart
             self._hurried = True
@@ -78,9 +77,9 @@ class Redial:
 
         Args:
             error: Why there is no connection.
-            failures: How many attempts have failed in a row, this one included.
+            failures: How many attempts have failed in a row, including this one.
             connected_before: Whether there ever was a connection.
-            renewable: Whether the credentials may be others the next time.
+            renewable: Whether the next attempt may have other credentials.
         """
         if failures == self._backoff.tries:
             return True
@@ -88,8 +87,8 @@ class Redial:
             return False
         if not connected_before:
             return True
-        # It was the right URL with the right credentials, so what answers now may be something else
-        # that stands there during a deployment, unless it is the listener that says no.
+        # The URL and the credentials were right before. So what answers now may be a stand-in
+        # during a deployment, unless it is the listener itself that refuses.
         if not error.by_listener or (error.status == 401 and renewable):
             return False
         return self._backoff.give_up == "refused"

@@ -13,34 +13,34 @@ if TYPE_CHECKING:
 
 __all__ = ["open_socks"]
 
-# Replies after which asking again is in vain (RFC 1928, section 6): not allowed by the rules, no
-# CONNECT, not this type of address.
+# Replies after which trying again is useless (RFC 1928, section 6): not allowed by the ruleset, no
+# CONNECT, or no such type of address.
 _FINAL = frozenset((2, 7, 8))
 
 
 async def open_socks(
     proxy: Proxy, host: str, port: int, *, local_address: str | None
 ) -> trio.SocketStream:
-    """A connection through a SOCKS proxy. Sets no deadline.
+    """Opens a connection through a SOCKS proxy. Sets no deadline.
 
     If cancelled, no socket is left open.
 
     Args:
-        proxy: Whose.
-        host: A name, which the proxy then looks up, or an IP address.
-        port: Of the host.
-        local_address: Where to dial from.
+        proxy: The proxy.
+        host: A name, which the proxy looks up, or an IP address.
+        port: The port of the host.
+        local_address: The local address to dial from.
 
     Raises:
-        HandshakeError: The proxy will not connect, or is none. The message says why.
-        OSError: It cannot be reached.
-        trio.BrokenResourceError: Its socket has failed.
+        HandshakeError: The proxy refuses, or is not a SOCKS proxy. The message says why.
+        OSError: The proxy cannot be reached.
+        trio.BrokenResourceError: The socket has failed.
     """
     from python_socks import ProxyConnectionError, ProxyError, ProxyType
     from python_socks.async_.trio.v2 import Proxy as SocksProxy
 
     user, password = proxy.credentials or (None, None)
-    # It would look up a name at one address only, so names that reach it are for the proxy.
+    # The library would use only one address of a name, so the proxy looks up any name here.
     socks = SocksProxy(ProxyType.SOCKS5, proxy.host, proxy.port, user, password, rdns=True)
     try:
         opened = await socks.connect(host, port, timeout=float("inf"), local_addr=local_address)
@@ -50,7 +50,7 @@ async def open_socks(
         raise
     except ProxyError as exc:
         words = "".join(c if c.isprintable() else "?" for c in str(exc))
-        # Of these the library keeps no code.
+        # For these the library keeps no code.
         login = "authentication" in words.lower()
         raise HandshakeError(words, retryable=not login and exc.error_code not in _FINAL) from exc
     except ValueError as exc:

@@ -1,4 +1,4 @@
-"""Where to dial: URLs, read strictly; none ever shows up whole in an error or a log."""
+"""Where to dial: URLs are parsed strictly, and never appear whole in an error or a log."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from restsock._addresses import PORTS, authority_of, split_url, unix_url
 
 __all__ = ["Address", "parse_url"]
 
-# What may stand in a request target as it is; everything else has to be percent-encoded.
+# The characters that a request target may contain; others must be percent-encoded.
 _TARGET = re.compile(r"/[!-~]*")
 
 
@@ -17,15 +17,15 @@ _TARGET = re.compile(r"/[!-~]*")
 class Address:
     """A parsed URL.
 
-    Its text form is fit for logs: the query, which may hold a secret, is not in it.
+    Its `str` is safe for logs: it omits the query, which may contain a secret.
 
     Attributes:
-        tls: Whether the URL is a `wss` or `wss+unix` one.
+        tls: Whether the scheme of the URL is `wss` or `wss+unix`.
         host: The name or IP address to dial and to check a certificate against, without brackets.
-        port: Where to dial.
-        target: Path and query, as they go into the request line.
-        socket_path: The file of the Unix socket to dial; `None` for TCP. Then the host, which is
-            `localhost`, is for the Host field and for certificates alone.
+        port: The port to dial.
+        target: The request target: path and query.
+        socket_path: The file of the Unix socket to dial; `None` for TCP. With a Unix socket, the
+            host is `localhost`, and used only for the Host field and for certificates.
     """
 
     tls: bool
@@ -36,7 +36,7 @@ class Address:
 
     @property
     def authority(self) -> str:
-        """The value of the Host field: a port that goes without saying is left out."""
+        """The value of the Host field; a default port is left out."""
         return authority_of(self._scheme, self.host, self.port)
 
     @property
@@ -45,7 +45,7 @@ class Address:
 
     @property
     def where(self) -> str:
-        """What an error calls it: the file of a Unix socket, else the authority."""
+        """Its name in errors: the file of the Unix socket, or the authority."""
         return self.authority if self.socket_path is None else self.socket_path
 
     def __str__(self) -> str:
@@ -59,11 +59,11 @@ class Address:
 
 
 def parse_url(url: str) -> Address:
-    """Reads a `ws://` or `wss://` URL, or `ws+unix:///path/of/the/file[:/path?query]`.
+    """Parses a `ws://` or `wss://` URL, or `ws+unix:///path/of/the/file[:/path?query]`.
 
     Raises:
-        ValueError: It is not one, or has a part that has no place in it. The message does not
-            repeat the URL, which may hold a secret.
+        ValueError: It is not such a URL, or has a part that is not allowed. The message does not
+            repeat the URL, which may contain a secret.
     """
     hints = {"http": "; did you mean ws://?", "https": "; did you mean wss://?"}
     parts = split_url(url, "the URL", ("ws", "wss", "ws+unix", "wss+unix"), hints)

@@ -1,8 +1,8 @@
 """Codecs and framings of messages: bytes in, values out, and back. There is no I/O in here.
 
-A *codec* makes values of a message, and a message of a value: JSON, MessagePack, the line protocol
-of InfluxDB. A *framing* is a step between the bytes of a connection and its messages: it splits a
-stream at line ends, or decompresses. A `Format` is a codec with framings on either side:
+A *codec* decodes a message to values, and encodes a value as a message: JSON, MessagePack, the line
+protocol of InfluxDB. A *framing* is a step between the bytes of a connection and its messages: it
+splits a stream at line ends, or decompresses. A `Format` is a codec with framings on either side:
 
     readings = Format("json", before=["separate"], after=["separate"])
 
@@ -13,11 +13,11 @@ stream at line ends, or decompresses. A `Format` is a codec with framings on eit
     for data in readings.encoder().encode({"t": 21.5}, time.time_ns()):
         ...
 
-All that a peer sends becomes values or `CodecError`. Nothing is without a bound: `max_length`,
-`max_depth` and `max_items` have defaults, and what is compressed is never larger than that once it
-is decompressed. Times are handed in, in nanoseconds since 1970.
+Everything that a peer sends becomes values or a `CodecError`. Everything is limited: `max_length`,
+`max_depth` and `max_items` have defaults, and `max_length` also applies to decompressed data. Times
+are passed in, in nanoseconds since 1970.
 
-JSON, YAML, CSV, text and the formats of metrics and logs need nothing else. The others need
+JSON, YAML, CSV, text and the formats of metrics and logs need no other library. The others need
 `pip install 'restsock[codecs]'`. docs/connectors.md lists them all, with their options.
 """
 

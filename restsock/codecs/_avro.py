@@ -22,7 +22,7 @@ __all__ = ["Avro"]
 _MAGIC = b"Obj\x01"
 _SYNC = 16
 _MAX_METADATA = 64
-# How many spellings of schemas are kept, and how long they may be.
+# How many forms of schemas are cached, and how long they may be.
 _MAX_KNOWN = 16
 _MAX_KNOWN_LENGTH = 64 * 1024
 _MAX_BLOCKS = 10_000
@@ -31,20 +31,20 @@ _ALIASES = {"zstd": "zstandard", "xz2": "xz"}
 
 
 class Avro:
-    """Each record is a value, as fastavro has it; a message is one, or several in one file.
+    """Each record is a value, as in fastavro; a message is one record, or a file of several.
 
-    The schema is known beforehand. A file brings that of its writer along, which would let a peer
-    choose what is read; it has to be the same, or one of `writers`.
+    The schema must be known in advance. A file also contains the schema of its writer, which would
+    let a peer choose what is parsed; it must be the same, or one of `writers`.
 
     Args:
-        bounds: of a message.
-        schema: of the values: a mapping, a list, or JSON text.
-        writers: older ones that messages may be written with. Their values are resolved to
-            `schema`, as the specification of Avro says.
-        compression: `"null"`, `"deflate"`, `"bzip2"`, `"xz"`, `"zstandard"` or `"snappy"`, for what
-            is written. All of them are read.
-        container: whether a message is an object container file, or one value without a header.
-            Then all messages are written with `schema`, and nothing is compressed.
+        bounds: The limits of a message.
+        schema: The schema of the values: a mapping, a list, or JSON text.
+        writers: Older schemas with which messages may be written. Their values are resolved to
+            `schema`, as in the specification of Avro.
+        compression: `"null"`, `"deflate"`, `"bzip2"`, `"xz"`, `"zstandard"` or `"snappy"`, for
+            writing. All of them can be read.
+        container: Whether a message is an object container file. If not, it is one value without a
+            header, always written with `schema` and not compressed.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class Avro:
         own = self._canonical(self._schema)
         parsed = map(self._parsed, writers)
         self._writers = {self._canonical(each): each for each in parsed} | {own: self._schema}
-        self._known: dict[bytes, Any] = {}  # schemas as they came -> the same one of ours
+        self._known: dict[bytes, Any] = {}  # schema as received -> the equal one of ours
         self._container = flag("container", container)
         self._compression = one_of("compression", compression, _COMPRESSIONS, _ALIASES)
         self._compress = None
@@ -123,12 +123,12 @@ class Avro:
 
     def _read_file(self, data: bytes) -> list[Any]:
         if not data.startswith(_MAGIC):
-            raise malformed("no object container file")
+            raise malformed("not an object container file")
         metadata, at = _read_metadata(data, len(_MAGIC))
         writer = self._writer(metadata.get(b"avro.schema", b""))
         compression = metadata.get(b"avro.codec", b"null").decode()
         if compression not in _COMPRESSIONS:
-            raise CodecError("a compression that is not known", kind="unsupported")
+            raise CodecError("an unknown compression", kind="unsupported")
         sync, at = _take(data, at, _SYNC)
         values: list[Any] = []
         room = self._bounds.max_length
@@ -142,7 +142,7 @@ class Avro:
             block, at = _take(data, at, size)
             mark, at = _take(data, at, _SYNC)
             if mark != sync or count < 0:
-                raise malformed("a block without its mark")
+                raise malformed("a block without its sync marker")
             if compression != "null":
                 block = decompress(compression, block, room, table=AVRO_ALGORITHMS)
             room -= len(block)
@@ -157,17 +157,17 @@ class Avro:
         read = self._fastavro.schemaless_reader
         into.extend(read(stream, writer, reader) for _ in range(count))
         if stream.tell() != len(block):
-            raise malformed("a block that is not as long as it says")
+            raise malformed("a block with a wrong length")
 
     def _writer(self, schema: bytes) -> Any:
-        """That of our schemas which is the same as the one in the message."""
+        """The one of our schemas that equals the schema in the message."""
         if (known := self._known.get(schema)) is not None:
             return known
         loaded = read_json(schema)
         check_trees([loaded], self._bounds)  # the library recurses in C
         writer = self._writers.get(self._canonical(self._fastavro.parse_schema(loaded)))
         if writer is None:
-            raise CodecError("a schema that is not known here", kind="unsupported")
+            raise CodecError("an unknown schema", kind="unsupported")
         if len(schema) <= _MAX_KNOWN_LENGTH:
             if len(self._known) >= _MAX_KNOWN:
                 self._known.clear()
@@ -176,7 +176,7 @@ class Avro:
 
 
 def _loaded(schema: Any) -> Any:
-    """The schema as JSON has it, if it is text or was parsed already."""
+    """The schema as a JSON value, if it is text or was parsed already."""
     if isinstance(schema, str) and schema.lstrip()[:1] in ("{", "[", '"'):
         return read_json(schema)
     if isinstance(schema, Mapping):
@@ -191,10 +191,10 @@ def _read_metadata(data: bytes, at: int) -> tuple[dict[bytes, bytes], int]:
         if count == 0:
             return metadata, at
         if count < 0:
-            _, at = _read_long(data, at)  # its bytes, for those that skip it
+            _, at = _read_long(data, at)  # its size, for readers that skip it
         for _ in range(abs(count)):
             if len(metadata) >= _MAX_METADATA:
-                raise CodecError("too many metadata", kind="too_many")
+                raise CodecError("too much metadata", kind="too_many")
             size, at = _read_long(data, at)
             key, at = _take(data, at, size)
             size, at = _read_long(data, at)
@@ -210,7 +210,7 @@ def _take(data: bytes, at: int, size: int) -> tuple[bytes, int]:
 
 
 def _read_long(data: bytes, at: int) -> tuple[int, int]:
-    """An integer with its sign in the lowest bit, and seven bits a byte."""
+    """An integer in zigzag encoding, with seven bits per byte."""
     number = 0
     for place, byte in enumerate(data[at : at + 10]):
         number |= (byte & 0x7F) << (7 * place)

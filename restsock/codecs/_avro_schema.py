@@ -1,4 +1,4 @@
-"""What a schema of Avro must be like for the messages of a peer to be read with it."""
+"""Checks that an Avro schema is safe for parsing messages of a peer."""
 
 from __future__ import annotations
 
@@ -15,14 +15,17 @@ _PRIMITIVES = ("boolean", "int", "long", "float", "double", "bytes", "string")
 
 
 def check_schema(schema: Any, most: int) -> None:
-    """Raises `ValueError` for a schema by which a short message can be an endless value.
+    """Checks that a short message of a schema cannot be an endless value.
 
-    Records that hold themselves nest as deep as the peer likes, and the library recurses in C. An
-    array of what takes no bytes has as many values as it says.
+    Recursive records nest as deep as the peer likes, and the library recurses in C. An array of
+    items without bytes has as many values as it announces.
 
     Args:
-        schema: as `fastavro.parse_schema` gives it.
-        most: how deep it may be nested.
+        schema: The result of `fastavro.parse_schema`.
+        most: How deep it may be nested.
+
+    Raises:
+        ValueError: The schema is not safe.
     """
     _Check(most).takes_bytes(schema, 0)
 
@@ -33,10 +36,10 @@ class _Check:
         self._names: dict[str, bool | None] = {}  # whether it takes bytes; None while it is read
 
     def takes_bytes(self, schema: Any, depth: int) -> bool:
-        """Whether a value of it always has at least one byte."""
+        """Whether a value of this schema always has at least one byte."""
         if depth > self._most:
             raise ValueError(f"a schema that is nested more than {self._most} deep")
-        if isinstance(schema, list):  # a union, with a byte that says which
+        if isinstance(schema, list):  # a union, with a byte for the branch
             for each in schema:
                 self.takes_bytes(each, depth)
             return True
@@ -51,7 +54,7 @@ class _Check:
             return bool(takes)
         if kind == "array":
             if not self.takes_bytes(schema["items"], depth + 1):
-                raise ValueError("a schema with an array of what takes no bytes")
+                raise ValueError("a schema with an array of items without bytes")
             return True
         if kind == "map":
             self.takes_bytes(schema["values"], depth + 1)
@@ -65,7 +68,7 @@ class _Check:
             return True
         takes = self._names[name]
         if takes is None:
-            raise ValueError(f"a schema in which {name!r} holds itself")
+            raise ValueError(f"a schema in which {name!r} contains itself")
         return takes
 
     def _record(self, schema: Any, depth: int) -> bool:
@@ -76,17 +79,17 @@ class _Check:
 
 
 def with_bounded_decimals(schema: Any, fastavro: Any) -> Any:
-    """The same schema, whose decimals have no more bytes than their precision needs.
+    """The same schema, but decimals may not have more bytes than their precision needs.
 
-    A decimal may come in any number of bytes, and the time that its conversion takes goes with the
-    square of that: minutes for a megabyte.
+    A decimal may have any number of bytes, and its conversion takes quadratic time: minutes for a
+    megabyte.
 
     Args:
-        schema: before it is parsed.
-        fastavro: the library, which learns a logical type for this.
+        schema: The schema before parsing.
+        fastavro: The library; a logical type is registered with it.
 
     Raises:
-        ValueError: the precision is above 1,000.
+        ValueError: The precision is above 1,000.
     """
     readers, writers = fastavro.read.LOGICAL_READERS, fastavro.write.LOGICAL_WRITERS
     convert = readers["bytes-decimal"]

@@ -1,4 +1,4 @@
-"""How much one message may amount to, and checks of options."""
+"""The limits of one message, and checks of options."""
 
 from __future__ import annotations
 
@@ -32,17 +32,17 @@ _LARGEST = 2**31 - 1
 
 @dataclass(frozen=True, kw_only=True)
 class Bounds:
-    """What one message may amount to. Each codec takes these as options."""
+    """The limits of one message. Each codec has these options."""
 
     max_length: int = MAX_LENGTH
-    """Bytes of a message, and of what is in it once that is decompressed."""
+    """The maximum number of bytes of a message, also after decompression."""
 
     max_depth: int = 64
-    """Lists and mappings within each other."""
+    """The maximum nesting depth of lists and mappings."""
 
     max_items: int = 100_000
-    """Values in a message, however they are nested, and keys. One may take 30 times the bytes that
-    it has in the message, so this is what bounds the memory."""
+    """The maximum number of values and keys in a message, at all levels. A value may take 30 times
+    as many bytes in memory as in the message, so this limits the memory."""
 
     def __post_init__(self) -> None:
         max_length_of(self.max_length)
@@ -50,24 +50,24 @@ class Bounds:
         whole("max_items", self.max_items, 1, _LARGEST)
 
     def count(self, items: int) -> None:
-        """Raises `CodecError` for more values than there may be."""
+        """Raises `CodecError` if there are too many values."""
         if items > self.max_items:
             raise CodecError(f"more than {self.max_items} values", kind="too_many")
 
     def nest(self, depth: int) -> None:
-        """Raises `CodecError` for values that lie deeper than they may."""
+        """Raises `CodecError` if values are nested too deeply."""
         if depth > self.max_depth:
             raise CodecError(f"nested more than {self.max_depth} deep", kind="too_deep")
 
 
 def check_length(length: int, most: int) -> None:
-    """Raises `CodecError` for more bytes than there may be."""
+    """Raises `CodecError` if there are too many bytes."""
     if length > most:
         raise CodecError(f"more than {most} bytes", kind="too_large")
 
 
 def check_trees(values: Sequence[object], bounds: Bounds) -> None:
-    """Raises `CodecError` for values that have too many others in them, or too deep ones."""
+    """Raises `CodecError` if values contain too many others, or are nested too deeply."""
     level: list[object] = list(values)
     items = len(level)
     depth = 0
@@ -90,7 +90,7 @@ def check_trees(values: Sequence[object], bounds: Bounds) -> None:
 
 
 def text_of(data: bytes) -> str:
-    """The text; raises `CodecError` where it is not UTF-8."""
+    """Decodes text; raises `CodecError` if it is not UTF-8."""
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError as exc:
@@ -101,7 +101,7 @@ _LINE = re.compile(r"[^\n]+")
 
 
 def lines_of(data: bytes, bounds: Bounds) -> list[str]:
-    """The lines that are not blank, without their ends, which are LF or CR LF."""
+    """The lines that are not blank, without their line ends (LF or CR LF)."""
     found: list[str] = []
     for match in _LINE.finditer(text_of(data)):
         line = match[0].removesuffix("\r")
@@ -112,7 +112,7 @@ def lines_of(data: bytes, bounds: Bounds) -> list[str]:
 
 
 def is_panic(error: BaseException) -> bool:
-    """Whether a library in Rust has met a fault of its own: that is no `Exception` in Python."""
+    """Whether this is a panic of a Rust library, which is not an `Exception` in Python."""
     return type(error).__name__ == "PanicException"
 
 
@@ -144,10 +144,10 @@ def one_of(
     """The value of an option; raises `ValueError` unless it is one of these.
 
     Args:
-        option: its name, for the error.
-        value: what it was set to.
-        choices: what it can be.
-        aliases: other names for some of them.
+        option: The name of the option, for the error.
+        value: Its value.
+        choices: The valid values.
+        aliases: Other names for some of them.
     """
     if isinstance(value, str) and aliases:
         value = aliases.get(value, value)

@@ -17,8 +17,8 @@ __all__ = ["CBOR"]
 _UNSIGNED, _NEGATIVE, _BYTES, _TEXT, _LIST, _MAPPING, _TAG, _SIMPLE = range(8)
 _INDEFINITE = 31
 
-# Tags, and what may follow them. The others make objects that a message has no use for: regular
-# expressions, values that refer to each other, powers of two of any size.
+# Tags, and the types that may follow them. Other tags make objects that a message does not need:
+# regular expressions, values that refer to each other, powers of two of any size.
 _TAGS = {
     0: (_TEXT,),  # a time as text
     1: (_UNSIGNED, _NEGATIVE, _SIMPLE),  # seconds since 1970; of the simple values floats are left
@@ -30,7 +30,7 @@ _LARGE = 416  # bytes of an integer; about 1,000 digits
 
 
 class CBOR:
-    """What JSON has, and `bytes`, times as `datetime`, large integers, and integers as keys."""
+    """The types of JSON, and `bytes`, times as `datetime`, large integers, integers as keys."""
 
     def __init__(self, *, bounds: Bounds) -> None:
         self._bounds = bounds
@@ -62,7 +62,7 @@ class CBOR:
                 tag = None
             if major == _TAG:
                 if info == _INDEFINITE or number not in _TAGS:
-                    raise CodecError("a tag that is not taken", kind="unsupported")
+                    raise CodecError("an unsupported tag", kind="unsupported")
                 shape.no_key()
                 tag = number
             elif major in (_LIST, _MAPPING):
@@ -78,7 +78,7 @@ class CBOR:
                 shape.end()
             elif major == _SIMPLE:
                 if info not in (20, 21, 22, 25, 26, 27):  # false, true, null, floats
-                    raise CodecError("a simple value that is not taken", kind="unsupported")
+                    raise CodecError("an unsupported simple value", kind="unsupported")
                 shape.scalar(at)
             elif info == _INDEFINITE:
                 raise malformed("an integer without a value")
@@ -88,7 +88,7 @@ class CBOR:
 
 
 def _head(data: bytes, at: int) -> tuple[int, int, int, int]:
-    """The major type, the five bits beside it, the number that they stand for, and the end."""
+    """The major type, the five bits after it, the number that they encode, and the end."""
     if at >= len(data):
         raise truncated()
     major, info = data[at] >> 5, data[at] & 0x1F
@@ -96,7 +96,7 @@ def _head(data: bytes, at: int) -> tuple[int, int, int, int]:
     if info < 24 or info == _INDEFINITE:
         return major, info, info, at
     if info > 27:
-        raise malformed("a length of a kind that does not exist")
+        raise malformed("an invalid kind of length")
     after = at + (1 << (info - 24))
     if after > len(data):
         raise truncated()
@@ -104,14 +104,14 @@ def _head(data: bytes, at: int) -> tuple[int, int, int, int]:
 
 
 def _pieces(data: bytes, at: int, major: int, bounds: Bounds) -> int:
-    """Where bytes or text that are in pieces end."""
+    """The end of bytes or text in chunks of indefinite length."""
     for count in itertools.count():
         bounds.count(count)
         piece, info, number, at = _head(data, at)
         if piece == _SIMPLE and info == _INDEFINITE:
             return at
         if piece != major or info == _INDEFINITE:
-            raise malformed("a piece of another type")
+            raise malformed("a chunk of another type")
         at += number
         if at > len(data):
             raise truncated()

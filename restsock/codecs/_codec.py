@@ -1,4 +1,4 @@
-"""What a codec is, how one is made by its name, and the border that no other error crosses."""
+"""The interface of codecs, how to make one by name, and the mapping of errors to `CodecError`."""
 
 from __future__ import annotations
 
@@ -39,48 +39,48 @@ CODECS: tuple[str, ...] = _REGISTRY.names
 
 
 class Codec(Protocol):
-    """Makes values of bytes, and bytes of values. It has no state, so one does for all connections.
+    """Decodes and encodes messages. It has no state, so one can be used for all connections.
 
     Attributes:
-        name: what it is called in configurations.
+        name: Its name in configurations.
     """
 
     @property
     def name(self) -> str:
-        """What it is called in configurations."""
+        """Its name in configurations."""
 
     def decode(self, data: bytes, now: int | None = None) -> list[Any]:
-        """The values of a message: one, or in formats of lines one for each line.
+        """Decodes a message to values: one, or in line-based formats one for each line.
 
         Args:
-            data: the message.
-            now: when it came, in nanoseconds since 1970; for times that lack their year, or that
-                stand for that of the receiver.
+            data: The message.
+            now: The time of arrival, in nanoseconds since 1970; for times without a year, or that
+                mean the time of the receiver.
 
         Raises:
-            CodecError: it is no message of this format, or exceeds a bound. Nothing else is raised
-                for what a peer sends.
+            CodecError: It is not a message of this format, or exceeds a limit. No other error is
+                raised, whatever the peer sends.
         """
 
     def encode(self, value: Any) -> bytes:
-        """The message that a value is; `decode` gives it back, as far as the format has its types.
+        """Encodes a value as a message; `decode` returns it, if the format has its types.
 
         Raises:
-            CodecError: the format has no such value, or it exceeds a bound.
+            CodecError: The format cannot represent the value, or it exceeds a limit.
         """
 
 
 class RawCodec(Protocol):
-    """What a codec is made from: it reads and writes a format, and may raise any error.
+    """The implementation of a codec: it parses and writes a format, and may raise any error.
 
     Its constructor takes `bounds`, and the options of the codec as keywords.
     """
 
     def decode(self, data: bytes, now: int | None) -> list[Any]:
-        """The values of a message that is not too long."""
+        """Decodes a message that is not too long."""
 
     def encode(self, value: Any) -> bytes:
-        """The message, which may be too long."""
+        """Encodes a value; the message may be too long."""
 
 
 def codec(config: str | Mapping[str, Any], /, **options: Any) -> Codec:
@@ -91,14 +91,15 @@ def codec(config: str | Mapping[str, Any], /, **options: Any) -> Codec:
         codec({"name": "json", "config": {"mode": "sorted", "max_length": 65536}})
 
     Args:
-        config: its name, or a mapping with `name` and perhaps `config`, which holds options.
-        options: more of them. Each codec has `max_length` (1 MiB), `max_depth` (64) and `max_items`
-            (100,000; 10,000 for YAML). docs/connectors.md lists the others.
+        config: The name of the codec, or a mapping with `name` and optionally `config`, a mapping
+            of options.
+        options: Other options. Each codec has `max_length` (1 MiB), `max_depth` (64) and
+            `max_items` (100,000; 10,000 for YAML). docs/connectors.md lists the others.
 
     Raises:
-        ValueError: there is no such codec or option, or a value is not valid. The message names
-            the nearest one.
-        ImportError: the codec needs a library that is not installed; the message says which extra
+        ValueError: There is no such codec or option, or a value is not valid. The message suggests
+            the most similar name.
+        ImportError: The codec needs a library that is not installed; the message says which extra
             has it.
     """
     name, configured = named(config, "codec")
@@ -113,7 +114,7 @@ def codec(config: str | Mapping[str, Any], /, **options: Any) -> Codec:
     return _Checked(name, _REGISTRY.build(name, kind, options, bounds=bounds), bounds)
 
 
-# What a library or a value raises, besides errors of its own.
+# Errors that a library or a value may raise, besides its own.
 _FOREIGN: tuple[tuple[type[Exception], str, str], ...] = (
     (RecursionError, "nested too deeply", "too_deep"),
     (MemoryError, "takes too much memory", "too_large"),
@@ -122,9 +123,9 @@ _FOREIGN: tuple[tuple[type[Exception], str, str], ...] = (
 
 
 class _Checked:
-    """A codec: a format within its bounds, with one kind of error.
+    """A codec: a format with its limits, and with one kind of error.
 
-    Foreign errors are not kept as causes: many of them quote the data, or hold all of it.
+    Other errors are not kept as causes: many of them quote the data, or refer to all of it.
     """
 
     def __init__(self, name: str, raw: RawCodec, bounds: Bounds) -> None:
@@ -139,7 +140,7 @@ class _Checked:
         try:
             check_length(len(data), self._bounds.max_length)
             return self._raw.decode(data, now)
-        # What a library raises for hostile bytes is for the library to say.
+        # A library may raise anything for hostile bytes.
         except BaseException as exc:  # noqa: BLE001
             raise self._error(exc, "not valid", "malformed") from None
 
@@ -147,13 +148,13 @@ class _Checked:
         try:
             data = self._raw.encode(value)
             check_length(len(data), self._bounds.max_length)
-        # A value may be of any type, with methods that raise anything.
+        # A value may have any type, with methods that raise anything.
         except BaseException as exc:  # noqa: BLE001
             raise self._error(exc, "no such value", "value") from None
         return data
 
     def _error(self, error: BaseException, problem: str, kind: str) -> CodecError:
-        """The one error for this one; raises it again if it is none of this kind."""
+        """The `CodecError` for an error; raises the error again if it is not of the format."""
         if not isinstance(error, Exception) and not is_panic(error):
             raise error
         if isinstance(error, CodecError):

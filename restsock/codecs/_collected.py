@@ -1,4 +1,4 @@
-"""Messages that are put together into larger ones, to send fewer of them."""
+"""Joins messages to larger ones, to send fewer of them."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ __all__ = ["Chunk", "Collect"]
 
 
 class Chunk:
-    """Joins messages as long as the result has no more than so many bytes. It cuts none.
+    """Joins messages up to a maximum number of bytes. It does not split messages.
 
     Args:
-        max_bytes: of what goes out; a single message with more is an error.
-        max_length: the bound of `max_bytes`.
+        max_bytes: The maximum size of the result; a single longer message is an error.
+        max_length: The upper limit for `max_bytes`.
     """
 
     def __init__(self, *, max_bytes: int, max_length: int = MAX_LENGTH) -> None:
@@ -25,7 +25,7 @@ class Chunk:
         self._waiting = _Waiting()
 
     def feed(self, piece: Piece) -> Iterator[Piece | CodecError]:
-        """What was waiting, if there is no room for this one beside it."""
+        """The waiting messages, if there is no room for this one."""
         if len(piece.data) > self._most:
             yield CodecError(f"a message of more than {self._most} bytes", kind="too_large")
             return
@@ -34,16 +34,16 @@ class Chunk:
         self._waiting.add(piece.data)
 
     def finish(self, now: int) -> Iterator[Piece | CodecError]:
-        """What is waiting."""
+        """The waiting messages."""
         return self._waiting.take(now)
 
 
 class Collect:
-    """Joins messages until they have so many bytes. Larger ones pass by themselves, as they are.
+    """Joins messages until a number of bytes is reached. Larger messages pass unchanged.
 
     Args:
-        max_bytes: of what goes out, together; 0 waits until the end, or until `max_length`.
-        max_length: bytes of a message, and of what is waiting.
+        max_bytes: The size of the result; 0 waits until the end, or until `max_length`.
+        max_length: The maximum size of a message, and of all waiting messages, in bytes.
     """
 
     def __init__(self, *, max_bytes: int = 0, max_length: int = MAX_LENGTH) -> None:
@@ -52,7 +52,7 @@ class Collect:
         self._waiting = _Waiting()
 
     def feed(self, piece: Piece) -> Iterator[Piece | CodecError]:
-        """What was waiting, if there is no room for this one beside it; and it, if it is larger."""
+        """The waiting messages, if there is no room for this one; and this one, if it is larger."""
         if len(piece.data) > self._max_length:
             yield CodecError(f"a message of more than {self._max_length} bytes", kind="too_large")
             return
@@ -64,7 +64,7 @@ class Collect:
             self._waiting.add(piece.data)
 
     def finish(self, now: int) -> Iterator[Piece | CodecError]:
-        """What is waiting."""
+        """The waiting messages."""
         return self._waiting.take(now)
 
 

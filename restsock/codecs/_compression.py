@@ -1,7 +1,7 @@
-"""Compression of whole messages, with a bound on what comes out.
+"""Compression of whole messages, with a limit on the decompressed size.
 
-A few kilobytes can stand for gigabytes. So nothing is decompressed without saying how much may come
-out at most, and one byte more is an error before it is there.
+A few kilobytes can expand to gigabytes. So every decompression has a maximum size, and fails before
+it exceeds that.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ __all__ = [
 ALIASES = {"xz2": "xz", "br": "brotli"}
 """Other names for the same."""
 
-# Parts that one after another make up a message, as several files in one gzip file do.
+# The maximum number of concatenated parts in a message, like several members of a gzip file.
 _MAX_MEMBERS = 64
-# Bytes that a decompressor may take to look back: all that `xz -9` needs; and 8 MiB, which is what
-# RFC 8878 (section 3.1.1.1.2) wants of all receivers of zstd.
+# The window of a decompressor in bytes: enough for `xz -9`; and 8 MiB, which RFC 8878 (section
+# 3.1.1.1.2) recommends for all decoders of zstd.
 _XZ_MEMORY = 80 * 1024 * 1024
 _ZSTD_WINDOW_LOG = 23
 
@@ -44,11 +44,12 @@ class Algorithm(NamedTuple):
     """One way to compress.
 
     Attributes:
-        magic: how its messages begin; empty where they cannot be told.
-        levels: the lowest and the highest; both 0 where there are none.
-        default: the level.
-        compress: the function for a level.
-        expand: makes the function that decompresses: of data and the most that may come out.
+        magic: The first bytes of its messages; empty if it cannot be detected.
+        levels: The lowest and the highest level; both 0 without levels.
+        default: The default level.
+        compress: Makes the function that compresses, given the level.
+        expand: Makes the function that decompresses, whose arguments are the data and the maximum
+            size of the result.
     """
 
     magic: tuple[bytes, ...]
@@ -64,13 +65,13 @@ def compressor(
     """The function that compresses a message.
 
     Args:
-        name: of the algorithm.
-        table: in which it is; `ALGORITHMS` if there is none.
-        level: `None` for its default.
+        name: The name of the algorithm.
+        table: The table with the algorithm; by default `ALGORITHMS`.
+        level: The level; `None` is the default of the algorithm.
 
     Raises:
-        ValueError: there is no such level.
-        ImportError: its library is not installed.
+        ValueError: There is no such level.
+        ImportError: Its library is not installed.
     """
     algorithm = (table or ALGORITHMS)[name]
     low, high = algorithm.levels
@@ -89,14 +90,14 @@ def decompress(
     """Decompresses a message that was compressed as a whole.
 
     Args:
-        name: of the algorithm.
-        data: the message.
-        most: bytes that may come out.
-        table: in which the algorithm is; `ALGORITHMS` if there is none.
+        name: The name of the algorithm.
+        data: The message.
+        most: The maximum size of the result, in bytes.
+        table: The table with the algorithm; by default `ALGORITHMS`.
 
     Raises:
-        CodecError: it is damaged, incomplete, or more than `most` bytes come out; or the library
-            for it is not installed.
+        CodecError: The data is damaged or incomplete, or the result is larger than `most`; or the
+            library for it is not installed.
     """
     try:
         expand = (table or ALGORITHMS)[name].expand()
@@ -108,7 +109,7 @@ def decompress(
         raise
     except MemoryError:
         raise CodecError(f"{name} that takes too much memory", kind="too_large") from None
-    # Each library has errors of its own, for damaged data and for what takes too much memory.
+    # Each library has its own errors for damaged data and for excessive memory.
     except BaseException as exc:
         if not isinstance(exc, Exception) and not is_panic(exc):
             raise
@@ -117,7 +118,7 @@ def decompress(
 
 
 def algorithm_of(data: bytes) -> str | None:
-    """The algorithm that a message was compressed with, by how it begins."""
+    """Detects the algorithm with which a message was compressed, from its first bytes."""
     for name, algorithm in ALGORITHMS.items():
         if data.startswith(algorithm.magic):
             return name
@@ -129,18 +130,18 @@ def _too_large(most: int) -> CodecError:
 
 
 def _expand_members(make: Callable[[], Any], data: bytes, most: int, *, one: bool = False) -> bytes:
-    """With the interface that the decompressors of the standard library have.
+    """Decompresses with the interface of the decompressors in the standard library.
 
     Args:
-        make: makes a decompressor.
-        data: one part, or several one after another.
-        most: bytes that may come out.
-        one: whether it is one part, and what comes after it is of no interest.
+        make: Makes a decompressor.
+        data: One part, or several concatenated parts.
+        most: The maximum size of the result, in bytes.
+        one: Whether it is one part, and anything after it is ignored.
     """
     out = bytearray()
     for _ in range(_MAX_MEMBERS):
         member = make()
-        # One more than may be, so that there is never a 0, which zlib takes for no bound.
+        # One more than allowed, so that it is never 0, which means no limit in zlib.
         out += member.decompress(data, most - len(out) + 1)
         if len(out) > most:
             raise _too_large(most)
@@ -164,7 +165,7 @@ def _zlib(wbits: int, level: int) -> Callable[[bytes], bytes]:
 
 
 def _unzlib(wbits: int) -> Callable[[bytes, int], bytes]:
-    # Without an envelope, some writers leave a piece of one behind it.
+    # For raw deflate, some writers leave a part of a trailer after it.
     return partial(_expand_members, partial(zlib.decompressobj, wbits), one=wbits < 0)
 
 
@@ -242,7 +243,7 @@ def _unbrotli() -> Callable[[bytes, int], bytes]:
 
 def _snappy(level: int) -> Callable[[bytes], bytes]:
     snappy = library("cramjam", "cramjam").snappy
-    # Of nothing, the library makes nothing.
+    # For empty input, the library returns nothing.
     return lambda data: bytes(snappy.compress(data)) or _SNAPPY_START
 
 
@@ -252,7 +253,7 @@ def _unsnappy() -> Callable[[bytes, int], bytes]:
 
     def expand(data: bytes, most: int) -> bytes:
         if data and not data.startswith(_SNAPPY_START):
-            raise CodecError("no stream of snappy", kind="malformed")
+            raise CodecError("not a snappy stream", kind="malformed")
         out = bytearray()
         at = len(_SNAPPY_START)
         while at < len(data):
@@ -267,7 +268,7 @@ def _unsnappy() -> Callable[[bytes, int], bytes]:
                     raise CodecError("a chunk of snappy that is too large", kind="malformed")
                 if len(out) + size > most:
                     raise _too_large(most)
-                # As a stream of its own, of which the library checks the sum.
+                # As a separate stream, whose checksum the library verifies.
                 out += bytes(snappy.decompress(_SNAPPY_START + chunk))
             elif kind < 0x80:
                 raise CodecError("a chunk of snappy that must not be skipped", kind="unsupported")
@@ -282,7 +283,7 @@ def _snappy_block(level: int) -> Callable[[bytes], bytes]:
 
 
 def _unsnappy_block() -> Callable[[bytes, int], bytes]:
-    """Without framing, and with the sum that Avro has after it."""
+    """Snappy without framing, followed by a checksum, as in Avro."""
     snappy = library("cramjam", "cramjam").snappy
 
     def expand(data: bytes, most: int) -> bytes:
@@ -297,7 +298,7 @@ def _unsnappy_block() -> Callable[[bytes, int], bytes]:
 
 
 def _snappy_size(data: bytes, at: int) -> int:
-    """What a block says that it decompresses to: seven bits a byte, the lowest first."""
+    """The decompressed size that a block announces: seven bits per byte, the lowest first."""
     size = 0
     for place, byte in enumerate(data[at : at + 5]):
         size |= (byte & 0x7F) << (7 * place)
@@ -318,7 +319,7 @@ ALGORITHMS = {
     "snappy": Algorithm((_SNAPPY_START,), (0, 0), 0, _snappy, _unsnappy),
     "brotli": Algorithm((), (0, 11), 5, _brotli, _unbrotli),
 }
-"""What messages are compressed with, in the order in which they are looked for."""
+"""The algorithms for messages, in the order of detection."""
 
 AVRO_ALGORITHMS = {
     "deflate": Algorithm((), (0, 9), 6, partial(_zlib, -15), partial(_unzlib, -15)),
@@ -327,4 +328,4 @@ AVRO_ALGORITHMS = {
     "zstandard": ALGORITHMS["zstd"],
     "snappy": Algorithm((), (0, 0), 0, _snappy_block, _unsnappy_block),
 }
-"""What the blocks of Avro's files are compressed with, by the names that they have there."""
+"""The algorithms for the blocks of Avro files, by their names in Avro."""

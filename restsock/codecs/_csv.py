@@ -14,13 +14,13 @@ __all__ = ["CSV"]
 
 
 class CSV:
-    """Each record is a value: a list of texts. Empty lines are none.
+    """Each record is a value: a list of texts. Empty lines are ignored.
 
-    A field has at most 128 KiB (`csv.field_size_limit`), and can have line breaks in quotes.
+    A field has at most 128 KiB (`csv.field_size_limit`), and may contain line breaks in quotes.
 
     Args:
-        bounds: of a message.
-        delimiter: between the fields; one character of ASCII.
+        bounds: The limits of a message.
+        delimiter: The delimiter between the fields; one ASCII character.
     """
 
     def __init__(self, *, bounds: Bounds, delimiter: str = ",") -> None:
@@ -40,7 +40,7 @@ class CSV:
 
     def encode(self, value: Any) -> bytes:
         if not isinstance(value, (list, tuple)) or not value:
-            raise CodecError("takes a list of fields only, at least one", kind="value")
+            raise CodecError("takes only a list of fields, at least one", kind="value")
         if not all(isinstance(field, (str, int, float, type(None))) for field in value):
             raise CodecError("a field is text, a number or None", kind="value")
         line = io.StringIO(newline="")

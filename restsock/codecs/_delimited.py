@@ -1,4 +1,4 @@
-"""Messages with a separator between them."""
+"""Messages that are separated or terminated by a separator."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ _MAX_SEPARATOR = 16
 
 
 class Split:
-    """Cuts a stream into messages where a separator stands, which is in none of them.
+    """Splits a stream into messages at a separator.
 
-    A message that is too long is passed over, and an error stands in its place.
+    A message that is too long is skipped; there is an error in its place.
 
     Args:
-        separator: text of 1 to 16 bytes.
-        max_length: bytes of a message.
-        buffered: whether a message may come in several pieces. If not, each piece ends one, as if a
-            separator stood there.
+        separator: A text of 1 to 16 bytes.
+        max_length: The maximum length of a message, in bytes.
+        buffered: Whether a message may consist of several pieces. If not, each piece ends a
+            message, as if a separator followed.
     """
 
     def __init__(
@@ -34,8 +34,8 @@ class Split:
         self._max_length = max_length_of(max_length)
         self._buffered = flag("buffered", buffered)
         self._buffer = bytearray()
-        self._searched = 0  # how much of the buffer has no separator that begins in it
-        self._skipping = False  # the rest of a message that is too long
+        self._searched = 0  # how much of the buffer contains no beginning of a separator
+        self._skipping = False  # whether to skip the rest of a message that is too long
 
     def feed(self, piece: Piece) -> Iterator[Piece | CodecError]:
         buffer, separator = self._buffer, self._separator
@@ -53,7 +53,7 @@ class Split:
         if not self._buffered:
             yield from self.finish(piece.time)
         elif len(buffer) > self._max_length + len(separator):
-            # No end that is still to come makes it short enough.
+            # Wherever it ends, it is too long.
             if not self._skipping:
                 self._skipping = True
                 yield self._too_long()
@@ -81,11 +81,11 @@ class Split:
 
 
 class Terminate:
-    """Puts a separator after each message.
+    """Adds a separator after each message.
 
     Args:
-        separator: text of 1 to 16 bytes.
-        max_length: bytes of a message, without the separator.
+        separator: A text of 1 to 16 bytes.
+        max_length: The maximum length of a message without the separator, in bytes.
     """
 
     def __init__(self, *, separator: str = "\n", max_length: int = MAX_LENGTH) -> None:
@@ -99,7 +99,7 @@ class Terminate:
             yield exc
             return
         ended = piece.data + self._separator
-        # Also where the end of the message and the separator make one that is earlier.
+        # Also if the end of the message and the separator together contain an earlier one.
         if ended.find(self._separator) < len(piece.data):
             yield CodecError("a message with a separator in it", kind="value")
         else:

@@ -21,8 +21,8 @@ _NO_NAME = re.compile(r"[:|\r\n]|\A\s+\Z|\A_e\{")
 _NO_TEXT = re.compile(r"[|\r\n]")
 _NO_TAG = re.compile(r"[,|\r\n]")
 
-# Prefix of a section -> key, for each kind of line. Sections that are not here are ignored, as the
-# agent does, since later versions add some.
+# Prefix of a section -> key, for each kind of line. Other sections are ignored, as by the agent,
+# since later versions may add some.
 _METRIC = {"c:": "container_id"}
 _ANY = {"h:": "hostname", "c:": "container_id"}
 _EVENTS = {"k:": "aggregation_key", "p:": "priority", "s:": "source", "t:": "type", **_ANY}
@@ -72,7 +72,7 @@ def _read_metric(line: str) -> dict[str, Any]:
     metric, colon, rest = line.partition(":")
     text, *sections = rest.split("|")
     if not metric or not colon or not sections or sections[0] not in _TYPES:
-        raise malformed("a line that is no metric")
+        raise malformed("a line that is not a metric")
     kind = sections[0]
     values = [text] if kind == "s" else [number_of(each) for each in text.split(":")]
     if values == [""]:
@@ -101,12 +101,12 @@ def _read_event(line: str) -> dict[str, Any]:
         or rest[end : end + 1] not in (b"", b"|")
         or end > len(rest)
     ):
-        raise malformed("an event that is not as long as it says")
+        raise malformed("an event with wrong lengths")
     try:
         title, text = rest[:middle].decode(), rest[middle + 1 : end].decode()
         sections = rest[end + 1 :].decode().split("|")
     except UnicodeDecodeError:
-        raise malformed("an event that is not as long as it says") from None
+        raise malformed("an event with wrong lengths") from None
     found: dict[str, Any] = {"title": _unescaped(title), "text": _unescaped(text)}
     for section in sections:
         if section.startswith("d:"):
@@ -123,7 +123,7 @@ def _read_check(line: str) -> dict[str, Any]:
         raise malformed("a service check without a name or a status")
     found: dict[str, Any] = {"name": name, "status": int(sections[0])}
     if mark:
-        # The last of all sections, and its text may hold what begins another one.
+        # The last section; its text may contain the prefix of another one.
         message, container, identity = message.partition("|c:")
         found["message"] = _unescaped(message).replace("m\\:", "m:")
         sections += [f"c:{identity}"] if container else []
@@ -144,7 +144,7 @@ def _read_section(section: str, known: dict[str, str], into: dict[str, Any]) -> 
 
 def _seconds(text: str) -> int:
     if not _TIMESTAMP.fullmatch(text):
-        raise malformed("a timestamp that is none")
+        raise malformed("an invalid timestamp")
     return int(text)
 
 
@@ -156,7 +156,7 @@ def _write_metric(value: Any) -> str:
     metric = text_in(value, "metric", _NO_NAME)
     kind, values = required(value, "type"), required(value, "values")
     if kind not in _TYPES or not isinstance(values, (list, tuple)) or not values:
-        raise CodecError("a type that DogStatsD does not have, or no values", kind="value")
+        raise CodecError("an unknown DogStatsD type, or no values", kind="value")
     if kind == "s":
         if len(values) > 1 or not isinstance(values[0], str) or not values[0]:
             raise CodecError("the value of a set is one text", kind="value")

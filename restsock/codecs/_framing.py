@@ -1,4 +1,4 @@
-"""What a framing is, how a row of them is made, and how it works."""
+"""The interface of framings, and chains of them."""
 
 from __future__ import annotations
 
@@ -54,21 +54,21 @@ _AFTER = Registry(
 )
 
 BEFORE_DECODING: tuple[str, ...] = _BEFORE.names
-"""The names of all framings that there are for what comes in."""
+"""The names of all framings for incoming data."""
 
 AFTER_ENCODING: tuple[str, ...] = _AFTER.names
-"""The names of all framings that there are for what goes out."""
+"""The names of all framings for outgoing data."""
 
 Step = str | Mapping[str, Any]
-"""A framing in a configuration: its name, or a mapping with `name` and perhaps `config`."""
+"""A framing in a configuration: its name, or a mapping with `name` and optionally `config`."""
 
 
 class Piece(NamedTuple):
-    """Bytes on their way, and a time that goes with them.
+    """Bytes, and the time of their arrival or sending.
 
     Attributes:
-        data: part of a stream, or a message.
-        time: when it came or was sent, in nanoseconds since 1970.
+        data: Part of a stream, or a message.
+        time: When it arrived or was sent, in nanoseconds since 1970.
     """
 
     data: bytes
@@ -78,39 +78,39 @@ class Piece(NamedTuple):
 class Framing(Protocol):
     """One step between bytes and messages, with the state of one connection in one direction.
 
-    What is wrong with one piece is given back in the place of what would have become of it, so that
-    the result does not depend on how a stream is cut into pieces.
+    An error in the data is yielded in place of its message, so that the result does not depend on
+    how a stream is split into pieces.
     """
 
     def feed(self, piece: Piece) -> Iterable[Piece | CodecError]:
-        """What a piece completes, which may be nothing.
+        """The messages or pieces that a piece completes; may be none.
 
-        All of it has to be taken before the next call.
+        The result must be consumed completely before the next call.
         """
 
     def finish(self, now: int) -> Iterable[Piece | CodecError]:
-        """What is left at the end of the stream; or now, for what only collects.
+        """The rest at the end of the stream; or now, for a framing that only collects.
 
         Args:
-            now: nanoseconds since 1970.
+            now: The time in nanoseconds since 1970.
         """
 
 
 class Chain:
-    """Framings in a row, which are a framing again."""
+    """Several framings in sequence; itself a framing."""
 
     def __init__(self, steps: Sequence[Framing]) -> None:
         self._steps = tuple(steps)
 
     def feed(self, piece: Piece) -> Iterator[Piece | CodecError]:
-        """What a piece completes in the last of them."""
+        """The results of the last framing for a piece."""
         items: Iterable[Piece | CodecError] = (piece,)
         for step in self._steps:
             items = _through(step, items)
         return iter(items)
 
     def finish(self, now: int) -> Iterator[Piece | CodecError]:
-        """What is left in all of them: that of each one still passes through those after it."""
+        """The rest from all framings: the rest of each one passes through those after it."""
         items: Iterable[Piece | CodecError] = ()
         for step in self._steps:
             items = _through(step, items, now)
@@ -133,14 +133,15 @@ def before_decoding(steps: Iterable[Step], *, max_length: int | None = None) -> 
     """Makes the framings that come before the codec, for one connection.
 
     Args:
-        steps: names, or mappings such as `{"name": "separate", "config": {"separator": ";"}}`, in
+        steps: Names, or mappings such as `{"name": "separate", "config": {"separator": ";"}}`, in
             the order in which data passes through them. docs/connectors.md lists them.
-        max_length: that of all steps which do not say otherwise, in bytes; by default 1 MiB.
+        max_length: The `max_length` of all steps that do not set it, in bytes; by default 1 MiB.
 
     Raises:
-        ValueError: there is no such framing or option, or a value is not valid. The message names
-            the nearest one.
-        ImportError: one needs a library that is not installed; the message says which extra has it.
+        ValueError: There is no such framing or option, or a value is not valid. The message
+            suggests the most similar name.
+        ImportError: A framing needs a library that is not installed; the message says which extra
+            has it.
     """
     return _build(_BEFORE, steps, max_length)
 
@@ -156,7 +157,7 @@ def after_encoding(steps: Iterable[Step], *, max_length: int | None = None) -> C
 def _build(registry: Registry, steps: Iterable[Step], max_length: int | None) -> Chain:
     steps = [steps] if isinstance(steps, (str, Mapping)) else list(steps)
     if len(steps) > _MAX_STEPS:
-        raise ValueError(f"more than {_MAX_STEPS} framings in a row")
+        raise ValueError(f"more than {_MAX_STEPS} framings")
     made: list[Framing] = []
     for step in steps:
         name, options = named(step, "framing")

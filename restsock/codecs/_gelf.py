@@ -1,4 +1,4 @@
-"""Chunks of GELF: messages in up to 128 pieces, in any order."""
+"""Chunked GELF: messages in up to 128 chunks, in any order."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from ._shape import malformed
 __all__ = ["GELFDecoder", "GELFEncoder"]
 
 _MAGIC = b"\x1e\x0f"
-_HEAD = 12  # magic, 8 bytes that say which message, number of the chunk, how many there are
+_HEAD = 12  # magic, 8 bytes of message id, number of the chunk, number of chunks
 _MOST_CHUNKS = 128
 _SECONDS = 5
 _MOST_OPEN = 64
 
 
 class GELFDecoder:
-    """Puts messages together of their chunks. What is not a chunk passes as it is.
+    """Reassembles messages from their chunks. Other messages pass unchanged.
 
-    A message whose chunks do not all come within 5 seconds is dropped, and an error stands in its
-    place. That is noticed when the next chunk comes, or at the end.
+    A message whose chunks do not all arrive within 5 seconds is dropped; there is an error in its
+    place. This is checked when the next chunk arrives, and at the end.
 
     Args:
-        max_length: bytes of a message, and of all chunks that wait for others. Above it the oldest
-            message is dropped; so is the oldest of more than 64.
+        max_length: The maximum size of a message, and of all incomplete messages, in bytes. Above
+            that the oldest incomplete message is dropped, and also if there are more than 64.
     """
 
     def __init__(self, *, max_length: int = MAX_LENGTH) -> None:
@@ -36,7 +36,7 @@ class GELFDecoder:
         self._size = 0
 
     def feed(self, piece: Piece) -> Iterator[Piece | CodecError]:
-        """The message that this chunk completes, and errors for those that are given up."""
+        """The message that this chunk completes, and errors for messages that were dropped."""
         data, now = piece
         if not data.startswith(_MAGIC):
             if len(data) > self._max_length:
@@ -73,11 +73,11 @@ class GELFDecoder:
             raise malformed("a chunk without its head")
         identity, number, count = data[2:10], data[10], data[11]
         if not 0 < count <= _MOST_CHUNKS or number >= count:
-            raise malformed("a chunk with a number that cannot be")
+            raise malformed("a chunk with an invalid number")
         parts = self._open.setdefault(identity, _Parts(count, now))
         if parts.count != count:
             self._drop(identity)
-            raise malformed("chunks of one message that differ in their number")
+            raise malformed("chunks of one message with different counts")
         if number not in parts.found:
             parts.found[number] = data[_HEAD:]
             self._size += len(data) - _HEAD
@@ -104,16 +104,16 @@ class _Parts:
 
 
 def _incomplete() -> CodecError:
-    return CodecError("a message whose chunks have not all come", kind="truncated")
+    return CodecError("a message with missing chunks", kind="truncated")
 
 
 class GELFEncoder:
-    """Cuts messages into chunks. Those that fit into one go as they are.
+    """Splits messages into chunks. Messages that fit into one chunk pass unchanged.
 
     Args:
-        max_bytes: of a chunk, its head of 12 bytes included.
-        max_length: bytes of a message. Since it has 128 chunks at most, 128 times `max_bytes` is a
-            bound as well.
+        max_bytes: The maximum size of a chunk, including its header of 12 bytes.
+        max_length: The maximum size of a message, in bytes. Since it has at most 128 chunks, 128
+            times `max_bytes` is a limit as well.
     """
 
     def __init__(self, *, max_bytes: int = 8192, max_length: int = MAX_LENGTH) -> None:
@@ -127,13 +127,13 @@ class GELFEncoder:
         room = self._room
         count = max(1, -(-len(data) // room))
         if len(data) > self._max_length or count > _MOST_CHUNKS:
-            yield CodecError("a message with more bytes than its chunks hold", kind="too_large")
+            yield CodecError("a message that does not fit into 128 chunks", kind="too_large")
             return
-        # What begins like a chunk is sent as one.
+        # A message that begins like a chunk is sent in chunks.
         if len(data) <= room + _HEAD and not data.startswith(_MAGIC):
             yield piece
             return
-        # Of one sender no two messages have the same, and hardly of two.
+        # Unique for one sender, and practically unique for several.
         self._last = max(self._last + 1, now) % 2**64
         head = _MAGIC + self._last.to_bytes(8, "big")
         for number in range(count):
@@ -141,5 +141,5 @@ class GELFEncoder:
             yield Piece(head + bytes([number, count]) + part, now)
 
     def finish(self, now: int) -> Iterator[Piece | CodecError]:
-        """Nothing: no message waits for another one."""
+        """Nothing, since no message waits."""
         return iter(())

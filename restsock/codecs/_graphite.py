@@ -19,8 +19,8 @@ _NO_NAME = re.compile(r"\s")
 class Graphite:
     """Each line is a value: `metric`, `value`, and `timestamp` in seconds since 1970.
 
-    `my.path 7 1620649445` is `{"metric": "my.path", "value": 7, "timestamp": 1620649445}`. Where
-    the time is -1, which stands for that of the receiver, it is the one that `now` gives, if any.
+    `my.path 7 1620649445` is `{"metric": "my.path", "value": 7, "timestamp": 1620649445}`. A time
+    of -1 means the time of the receiver, which is `now`, if given.
     """
 
     def __init__(self, *, bounds: Bounds) -> None:
@@ -34,7 +34,7 @@ class Graphite:
         number = written(required(value, "value"))
         timestamp = value.get("timestamp", -1)
         if timestamp != -1 and (timestamp is None or timestamp < 0):
-            raise CodecError("a timestamp that is before 1970", kind="value")
+            raise CodecError("a timestamp before 1970", kind="value")
         return f"{metric} {number} {written(timestamp)}".encode()
 
 

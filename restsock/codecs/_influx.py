@@ -13,8 +13,8 @@ from ._shape import malformed
 
 __all__ = ["Influx"]
 
-# In a name, a backslash escapes what would end it and is itself everywhere else, also before
-# another backslash.
+# In a name, a backslash escapes a character that would end the name. Everywhere else it is literal,
+# also before another backslash.
 _MEASUREMENT = re.compile(r"[^, \r\n\\]*(?:\\[, ]?[^, \r\n\\]*)*")
 _NAME = re.compile(r"[^,= \r\n\\]*(?:\\[,= ]?[^,= \r\n\\]*)*")
 _ESCAPED = re.compile(r"\\([,= ])")
@@ -32,7 +32,7 @@ _BOOLEANS = {
     **dict.fromkeys(("t", "T", "true", "True", "TRUE"), True),
     **dict.fromkeys(("f", "F", "false", "False", "FALSE"), False),
 }
-# What no name can have: a line end, and a backslash at its end.
+# What no name can contain: a line end, or a backslash at its end.
 _NO_NAME = re.compile(r"[\r\n]|\\\Z")
 _NO_MEASUREMENT = re.compile(r"[\r\n]|\\\Z|\A[#\t]")
 
@@ -42,8 +42,8 @@ class Influx:
 
     `{"measurement": "weather", "tags": {"location": "us"}, "fields": {"temperature": 82.0},
     "timestamp": 1465839830100400200}`. Tags are text; fields are `float`, `int` (`82i`, `82u`),
-    `bool` or `str`; the timestamp is what stands there, nanoseconds since 1970 unless the sender
-    has another precision. Comments are skipped.
+    `bool` or `str`; the timestamp is the number in the line, nanoseconds since 1970 unless the
+    sender uses another precision. Comments are skipped.
     """
 
     def __init__(self, *, bounds: Bounds) -> None:
@@ -78,7 +78,7 @@ class Influx:
         timestamp = value.get("timestamp")
         if timestamp is not None:
             if type(timestamp) is not int or not -(2**63) <= timestamp < 2**63:
-                raise CodecError("timestamp is no integer of 64 bits", kind="value")
+                raise CodecError("timestamp is not an integer of 64 bits", kind="value")
             parts.append(f" {timestamp}")
         return "".join(parts).encode()
 
@@ -117,7 +117,7 @@ def _read_point(text: str, at: int) -> tuple[dict[str, Any], int]:
         timestamp = _TIMESTAMP.match(text, at)
         end = timestamp and _END.match(text, timestamp.end())
         if timestamp is None or end is None or not -(2**63) <= int(timestamp[0]) < 2**63:
-            raise malformed("no timestamp at the end of a line")
+            raise malformed("an invalid timestamp at the end of a line")
         point["timestamp"] = int(timestamp[0])
     return point, end.end()
 
@@ -142,7 +142,7 @@ def _read_key(text: str, at: int, into: dict[str, Any]) -> tuple[str, int]:
     if not text.startswith("=", at):
         raise malformed("a name without a value")
     if key in into:
-        raise malformed("a name that is there twice")
+        raise malformed("a duplicate name")
     return key, at + 1
 
 

@@ -14,10 +14,10 @@ __all__ = ["JSON"]
 
 
 class JSON:
-    """JSON texts in UTF-8. No NaN, no infinite numbers, no name twice in an object.
+    """JSON texts in UTF-8, without NaN, infinite numbers and duplicate names in an object.
 
     Args:
-        bounds: of a message.
+        bounds: The limits of a message.
         mode: `"unsorted"`, or `"sorted"` for members in the order of their names.
     """
 
@@ -37,7 +37,7 @@ class JSON:
             kind = "too_deep" if isinstance(exc, NestedTooDeeply) else "malformed"
             raise CodecError(str(exc), kind=kind) from None
         bounds = self._bounds
-        # Most messages have too few brackets and commas for more than may be.
+        # Most messages have too few brackets and commas to exceed a limit.
         nested = data.count(b"[") + data.count(b"{")
         items = nested + data.count(b",") + data.count(b":") + 1
         if nested > bounds.max_depth or items > bounds.max_items:
@@ -50,7 +50,7 @@ class JSON:
         return self._encoder.encode(value).encode()
 
     def _check_text(self, value: Any) -> None:
-        """Half of a pair of surrogates can be written in JSON, and nowhere else."""
+        """Refuses lone surrogates, which can be written only in JSON."""
         try:
             self.encode(value)
         except UnicodeEncodeError:

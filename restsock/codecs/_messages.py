@@ -1,4 +1,4 @@
-"""Codec and framings together: what a connection reads and writes."""
+"""Codec and framings together: the formats of a connection."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ __all__ = ["Decoded", "Decoder", "Encoder", "Format"]
 
 
 class Decoded(NamedTuple):
-    """A value that has come.
+    """A value that was received.
 
     Attributes:
-        value: what the codec made of the message.
-        time: when the last byte of it came, in nanoseconds since 1970; with `ingest-ns`, what the
-            sender wrote.
+        value: The decoded value.
+        time: When its last byte arrived, in nanoseconds since 1970; with `ingest-ns`, the time that
+            the sender wrote.
     """
 
     value: Any
@@ -28,22 +28,22 @@ class Decoded(NamedTuple):
 
 
 class Format:
-    """How messages are written: a codec, and framings on either side of it.
+    """The format of messages: a codec, and framings before and after it.
 
         readings = Format("json", before=["separate"], after=["separate"])
 
-    It is checked when it is made, and does for all connections. The state of one is in `decoder()`
-    and `encoder()`.
+    It is checked when it is made, and can be used for all connections. The state of one connection
+    is in `decoder()` and `encoder()`.
 
     Args:
-        codec: as in `restsock.codecs.codec`, or a codec.
-        before: framings for what comes in, as in `before_decoding`.
-        after: framings for what goes out, as in `after_encoding`.
+        codec: A codec, or the `config` of `restsock.codecs.codec`.
+        before: Framings for incoming data, as in `before_decoding`.
+        after: Framings for outgoing data, as in `after_encoding`.
 
     Raises:
-        ValueError: there is no such codec, framing or option, or a value is not valid. The message
-            names the nearest one.
-        ImportError: a library is not installed; the message says which extra has it.
+        ValueError: There is no such codec, framing or option, or a value is not valid. The message
+            suggests the most similar name.
+        ImportError: A library is not installed; the message says which extra has it.
     """
 
     def __init__(
@@ -63,16 +63,16 @@ class Format:
         return f"<format {self._codec.name}>"
 
     def decoder(self) -> Decoder:
-        """What reads the messages of one connection."""
+        """Makes a decoder for the messages of one connection."""
         return Decoder(self._codec, before_decoding(self._before))
 
     def encoder(self) -> Encoder:
-        """What writes the messages of one connection."""
+        """Makes an encoder for the messages of one connection."""
         return Encoder(self._codec, after_encoding(self._after))
 
 
 class Decoder:
-    """Reads the messages of one connection.
+    """Decodes the messages of one connection.
 
         decoder.receive_data(data, time.time_ns())
         while True:
@@ -82,11 +82,11 @@ class Decoder:
                 ...  # this one is lost; the next call goes on after it
             ...  # None: wait for more data
 
-    Messages are made one by one as they are asked for, so that what a peer has packed together
-    takes the memory of one. Ask until there is `None` before more data is given.
+    Messages are decoded one by one on request, so that many messages in one piece take the memory
+    of only one. Call `next_message` until it returns `None` before you pass more data.
 
     Attributes:
-        failed: the error after which nothing more can be read, or `None`. Close the connection.
+        failed: The error after which nothing more can be decoded, or `None`. Close the connection.
     """
 
     def __init__(self, codec: Codec, framing: Chain) -> None:
@@ -97,26 +97,26 @@ class Decoder:
         self.failed: CodecError | None = None
 
     def receive_data(self, data: bytes, now: int) -> None:
-        """Takes part of a stream, or a message. After `failed` it is dropped.
+        """Passes a part of a stream, or a message. After `failed` it is dropped.
 
         Args:
-            data: what has come.
-            now: nanoseconds since 1970.
+            data: The received bytes.
+            now: The time in nanoseconds since 1970.
         """
         if self.failed is None:
             self._inputs.append(self._framing.feed(Piece(bytes(data), now)))
 
     def receive_end(self, now: int) -> None:
-        """Says that the stream has ended: what the framings still hold becomes messages."""
+        """Ends the stream: data that the framings still hold becomes messages."""
         if self.failed is None:
             self._inputs.append(self._framing.finish(now))
 
     def next_message(self) -> Decoded | None:
-        """The next value, or `None` when more data has to come first.
+        """The next value, or `None` if more data is needed.
 
         Raises:
-            CodecError: the next message is wrong. Unless that is `fatal`, the next call goes on
-                with the one after it.
+            CodecError: The next message is invalid. Unless the error is `fatal`, the next call
+                continues with the message after it.
         """
         while True:
             if self._values:
@@ -140,7 +140,7 @@ class Decoder:
 
 
 class Encoder:
-    """Writes the messages of one connection."""
+    """Encodes the messages of one connection."""
 
     def __init__(self, codec: Codec, framing: Chain) -> None:
         self._codec = codec
@@ -148,26 +148,26 @@ class Encoder:
         self._ready: list[bytes] = []
 
     def encode(self, value: Any, now: int) -> list[bytes]:
-        """What is to be sent now for a value: none, one or several messages.
+        """Encodes a value; returns the messages to send now, which may be none or several.
 
         Args:
-            value: what the codec takes.
-            now: nanoseconds since 1970.
+            value: The value.
+            now: The time in nanoseconds since 1970.
 
         Raises:
-            CodecError: it cannot be written. What was to be sent for earlier values is not lost:
-                the next call gives it.
+            CodecError: The value cannot be encoded. Messages of earlier values are not lost: the
+                next call returns them.
         """
         return self._run(self._framing.feed(Piece(self._codec.encode(value), now)))
 
     def flush(self, now: int) -> list[bytes]:
-        """What waits to be sent together with more (`chunk`, `collect`). It can go on after that.
+        """Returns the messages that wait to be joined (`chunk`, `collect`). It can be used again.
 
         Args:
-            now: nanoseconds since 1970.
+            now: The time in nanoseconds since 1970.
 
         Raises:
-            CodecError: as in `encode`.
+            CodecError: As for `encode`.
         """
         return self._run(self._framing.finish(now))
 

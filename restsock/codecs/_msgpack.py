@@ -14,9 +14,9 @@ _BAD, _KEY, _OTHER, _LIST, _MAPPING = range(5)
 
 
 def _heads() -> list[tuple[int, int, int]]:
-    """For each first byte: the kind, bytes of a number that follows, and what is added to that.
+    """For each first byte: the kind, the size of a number that follows, and an addend for it.
 
-    The number is the length of a list or mapping, or the bytes that a value has after it.
+    The number is the length of a list or mapping, or the size of a value after it.
     """
     heads = [(_BAD, 0, 0)] * 256
     for byte in (*range(0x80), *range(0xE0, 0x100)):
@@ -47,9 +47,9 @@ _HEADS = _heads()
 
 
 class MessagePack:
-    """What JSON has, and `bytes`, times as `datetime`, and integers as keys.
+    """The types of JSON, and `bytes`, times as `datetime`, and integers as keys.
 
-    An extension other than the time is a `msgspec.msgpack.Ext`.
+    An extension type other than the timestamp is a `msgspec.msgpack.Ext`.
     """
 
     def __init__(self, *, bounds: Bounds) -> None:
@@ -83,7 +83,7 @@ class MessagePack:
             if kind in (_LIST, _MAPPING):
                 shape.begin(at, number, keyed=kind == _MAPPING)
             elif kind == _BAD:
-                raise malformed("a type that does not exist")
+                raise malformed("an invalid type")
             else:
                 at += number
                 shape.scalar(at, may_be_key=kind == _KEY)

@@ -1,4 +1,4 @@
-"""Numbers and times as formats of text have them."""
+"""Numbers and times in text formats."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ _MAX_DIGITS = 100
 
 
 def number_of(text: str) -> int | float:
-    """The number: `int` where it has neither a point nor an exponent.
+    """Parses a number: an `int` if it has neither a point nor an exponent.
 
     Raises:
-        CodecError: it is none, or infinite.
+        CodecError: It is not a number, or is infinite.
     """
     match = _NUMBER.fullmatch(text) if len(text) <= _MAX_DIGITS else None
     if match is None:
-        raise malformed("no number where one is due")
+        raise malformed("text where a number is expected")
     if not any(match.groups()):
         return int(text)
     number = float(text)
@@ -34,22 +34,22 @@ def number_of(text: str) -> int | float:
 
 
 def written(value: Any) -> str:
-    """The number as text; `number_of` gives it back.
+    """The number as text; `number_of` parses it.
 
     Raises:
-        CodecError: it is none, or not finite.
+        CodecError: It is not a number, or is not finite.
     """
     if isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value):
         text = repr(int(value) if isinstance(value, int) else float(value))
         if len(text) <= _MAX_DIGITS:
             return text
-    raise CodecError("no finite number where one is due", kind="value")
+    raise CodecError("a finite number is expected", kind="value")
 
 
 def required(value: Any, key: str) -> Any:
-    """What a mapping has under a key; raises `CodecError` if it is none, or has nothing there."""
+    """The value of a key; raises `CodecError` if `value` is not a mapping, or lacks the key."""
     if not isinstance(value, dict):
-        raise CodecError("takes a mapping only", kind="value")
+        raise CodecError("takes only a mapping", kind="value")
     found = value.get(key)
     if found is None:
         raise CodecError(f"lacks {key}", kind="value")
@@ -57,10 +57,10 @@ def required(value: Any, key: str) -> Any:
 
 
 def text_in(value: Any, key: str, forbidden: re.Pattern[str]) -> str:
-    """The text that a mapping has under a key.
+    """The text of a key in a mapping.
 
     Raises:
-        CodecError: there is none, it is empty, or it has what the format cannot write there.
+        CodecError: The text is missing or empty, or the format cannot write it.
     """
     found = required(value, key)
     if not isinstance(found, str) or not found or forbidden.search(found):

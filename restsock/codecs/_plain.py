@@ -22,7 +22,7 @@ class String:
 
     def encode(self, value: Any) -> bytes:
         if not isinstance(value, str):
-            raise CodecError("takes text only", kind="value")
+            raise CodecError("takes only text", kind="value")
         return value.encode()
 
 
@@ -37,12 +37,12 @@ class Binary:
 
     def encode(self, value: Any) -> bytes:
         if not isinstance(value, (bytes, bytearray, memoryview)):
-            raise CodecError("takes bytes only", kind="value")
+            raise CodecError("takes only bytes", kind="value")
         return bytes(value)
 
 
 class Null:
-    """Every message is `None`, and every value no bytes: for those that only count messages."""
+    """Decodes every message to `None`, and encodes every value as no bytes: to count messages."""
 
     def __init__(self, *, bounds: Bounds) -> None:
         pass

@@ -1,4 +1,4 @@
-"""Messages with their length before them."""
+"""Messages with a length prefix."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ __all__ = [
     "textual_length_prefix_encoder",
 ]
 
-# From the bytes after a message: those of the prefix, and the length that it tells; `None` where it
-# is not complete. Raises `CodecError` for what no prefix begins with.
+# Parses the bytes after a message; returns the size of the prefix, and the length that it contains;
+# `None` if it is not complete. Raises `CodecError` for an invalid prefix.
 _ReadPrefix = Callable[[bytes], tuple[int, int] | None]
 
 
 def length_prefix_decoder(*, width: int = 8, max_length: int = MAX_LENGTH) -> Framing:
-    """Takes messages after their length, an unsigned integer in network order.
+    """Decodes messages with a length prefix, an unsigned integer in network byte order.
 
     Args:
-        width: bytes of the length: 8 or 4.
-        max_length: bytes of a message. A longer one ends the stream.
+        width: The size of the prefix in bytes: 8 or 4.
+        max_length: The maximum length of a message, in bytes. A longer message ends the stream.
     """
     _check_width(width)
 
@@ -38,18 +38,18 @@ def length_prefix_decoder(*, width: int = 8, max_length: int = MAX_LENGTH) -> Fr
 
 
 def textual_length_prefix_decoder(*, max_length: int = MAX_LENGTH) -> Framing:
-    """Takes messages after their length in decimal digits and a space (RFC 6587, 3.4.1; RFC 5425).
+    """Decodes messages after their decimal length and a space (RFC 6587, 3.4.1; RFC 5425).
 
     Args:
-        max_length: bytes of a message. A longer one ends the stream.
+        max_length: The maximum length of a message, in bytes. A longer message ends the stream.
     """
     most = len(str(max_length_of(max_length)))
 
     def read(head: bytes) -> tuple[int, int] | None:
-        # Each byte is judged as soon as it is there, whether or not more of them are.
+        # Each byte is checked as soon as it arrives, so the result does not depend on the pieces.
         digits, space, _ = head.partition(b" ")
         if (digits and not digits.isdigit()) or (space and not digits):
-            raise CodecError("a length that is no number", kind="malformed")
+            raise CodecError("a length that is not a number", kind="malformed")
         if digits.startswith(b"0") and len(digits) > 1:
             raise CodecError("a length that begins with 0", kind="malformed")
         if len(digits) > most:
@@ -60,11 +60,11 @@ def textual_length_prefix_decoder(*, max_length: int = MAX_LENGTH) -> Framing:
 
 
 def length_prefix_encoder(*, width: int = 8, max_length: int = MAX_LENGTH) -> Framing:
-    """Puts its length before each message, an unsigned integer in network order.
+    """Adds a length prefix to each message, an unsigned integer in network byte order.
 
     Args:
-        width: bytes of the length: 8 or 4.
-        max_length: bytes of a message.
+        width: The size of the prefix in bytes: 8 or 4.
+        max_length: The maximum length of a message, in bytes.
     """
     _check_width(width)
     return PerMessage(
@@ -73,23 +73,23 @@ def length_prefix_encoder(*, width: int = 8, max_length: int = MAX_LENGTH) -> Fr
 
 
 def textual_length_prefix_encoder(*, max_length: int = MAX_LENGTH) -> Framing:
-    """Puts its length before each message, in decimal digits and a space (RFC 6587, 3.4.1).
+    """Adds to each message its length in decimal digits and a space (RFC 6587, 3.4.1).
 
     Args:
-        max_length: bytes of a message.
+        max_length: The maximum length of a message, in bytes.
     """
     return PerMessage(lambda data: b"%d %b" % (len(data), data), max_length_of(max_length))
 
 
 class _PrefixDecoder:
-    """Takes messages from a stream. A wrong prefix is fatal: nobody knows where the next one is."""
+    """Decodes messages from a stream. A wrong prefix is fatal: the next one cannot be found."""
 
     def __init__(self, read_prefix: _ReadPrefix, longest: int, max_length: int) -> None:
         self._read_prefix = read_prefix
-        self._longest = longest  # bytes of a prefix, at most
+        self._longest = longest  # the maximum size of a prefix in bytes
         self._max_length = max_length
         self._buffer = bytearray()
-        self._length: int | None = None  # of the message that is due, once its prefix is there
+        self._length: int | None = None  # of the current message, once its prefix is complete
         self._lost = False
 
     def feed(self, piece: Piece) -> Iterator[Piece | CodecError]:

@@ -1,4 +1,4 @@
-"""Codecs and framings by their names: options are checked, and modules loaded at first use."""
+"""Codecs and framings by name: checks options, and loads modules at their first use."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ __all__ = ["Registry", "library", "named"]
 
 
 class Registry:
-    """What makes codecs or framings, by the names that configurations have for these.
+    """Makes codecs or framings by their names in configurations.
 
     Args:
-        what: what they are, in the singular, for errors.
-        homes: name -> `"module:maker"`, a class or function in a module of this package.
-        aliases: other names for the same.
+        what: What it makes, in the singular, for errors.
+        homes: Name -> `"module:maker"`, a class or function in a module of this package.
+        aliases: Other names for some of them.
     """
 
     def __init__(self, what: str, homes: Mapping[str, str], aliases: Mapping[str, str]) -> None:
@@ -29,10 +29,10 @@ class Registry:
         self._aliases = aliases
 
     def find(self, name: str) -> tuple[str, Callable[..., Any]]:
-        """The proper name, and what makes it.
+        """The canonical name, and the function or class that makes it.
 
         Raises:
-            ValueError: there is none of that name; it says which is the nearest.
+            ValueError: There is none of that name; the message suggests the most similar one.
         """
         proper = self._aliases.get(name, name)
         if proper not in self._homes:
@@ -48,14 +48,14 @@ class Registry:
         """Makes an object.
 
         Args:
-            name: for errors.
-            made_by: what `find` gave; its keyword arguments are the options.
-            options: those that are set.
-            given: arguments that are no options.
+            name: The name, for errors.
+            made_by: The result of `find`; its keyword arguments are the options.
+            options: The options that are set.
+            given: Arguments that are not options.
 
         Raises:
-            ValueError: there is no such option, one is missing, or a value is not valid.
-            ImportError: a library is missing; it says which extra has it.
+            ValueError: There is no such option, one is missing, or a value is not valid.
+            ImportError: A library is missing; the message says which extra has it.
         """
         label = f"the {self.what} {name!r}"
         taken = {
@@ -78,14 +78,14 @@ class Registry:
 
 
 def named(config: object, what: str) -> tuple[str, dict[str, Any]]:
-    """A name and options, of how a configuration has them.
+    """Splits a configuration into a name and options.
 
     Args:
-        config: a name, or `{"name": ..., "config": {...}}`, in which `config` may be missing.
-        what: what it is of, for errors.
+        config: A name, or `{"name": ..., "config": {...}}`, in which `config` may be missing.
+        what: What it configures, for errors.
 
     Raises:
-        ValueError: it is neither.
+        ValueError: It is neither.
     """
     if isinstance(config, str):
         return config, {}
@@ -104,14 +104,14 @@ def named(config: object, what: str) -> tuple[str, dict[str, Any]]:
 
 
 def library(module: str, package: str) -> ModuleType:
-    """Imports what an extra installs.
+    """Imports a module that an extra installs.
 
     Args:
-        module: what is imported.
-        package: what is installed for it.
+        module: The module.
+        package: The package that contains it.
 
     Raises:
-        ImportError: it is not installed. The text goes on from the name of what needs it.
+        ImportError: It is not installed. The message continues the name of what needs it.
     """
     try:
         return import_module(module)

@@ -1,11 +1,11 @@
-"""The shape of a binary message, held to its bounds before anything is made of it.
+"""Checks the limits of a binary message before it is decoded.
 
-A few bytes can announce a list of four thousand million values, and a library makes room for them
-at once. So the heads of all values are read here first: none announces more than can follow, the
-values are counted, and the depth is known.
+A few bytes can announce a list of four thousand million values, and a library allocates memory for
+them at once. So the heads of all values are parsed here first: none may announce more than can
+follow, the values are counted, and the depth is checked.
 
-Keys of mappings are text or integers of 64 bits. Others can be chosen so that they all have one
-hash, and then a `dict` of 100,000 takes minutes.
+Keys of mappings must be text or integers of 64 bits. Other keys can be chosen so that they all have
+the same hash, and then a `dict` of 100,000 takes minutes.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from ._bounds import Bounds
 
 __all__ = ["Shape", "malformed", "truncated"]
 
-# Of a list or mapping whose length is not known; even, as that of a mapping is.
+# The length of a list or mapping of indefinite length; even, as for a mapping.
 _ENDLESS = 2**62
 
 
 class Shape:
-    """Counts values as their heads are read, in order, until it is `done`.
+    """Counts values as their heads are parsed, in order, until it is `done`.
 
     Args:
-        bounds: of the message.
-        size: bytes of the message.
+        bounds: The limits of the message.
+        size: The size of the message in bytes.
     """
 
     def __init__(self, bounds: Bounds, size: int) -> None:
@@ -37,15 +37,15 @@ class Shape:
         self.done = False
 
     def scalar(self, after: int, *, may_be_key: bool = False) -> None:
-        """A value with no others in it.
+        """Counts a value that contains no others.
 
         Args:
-            after: where in the message it ends.
-            may_be_key: whether it is text or an integer.
+            after: Where in the message it ends.
+            may_be_key: Whether it is text or an integer.
 
         Raises:
-            CodecError: the message ends before, there are too many values, or it is a key and must
-                not be one.
+            CodecError: The message ends before that, there are too many values, or this type must
+                not be a key.
         """
         if after > self._size:
             raise truncated()
@@ -56,15 +56,15 @@ class Shape:
         self._close()
 
     def begin(self, after: int, length: int | None, *, keyed: bool) -> None:
-        """A list, or a mapping with so many pairs; `None` where an end will tell.
+        """Begins a list or a mapping.
 
         Args:
-            after: where in the message its head ends.
-            length: how many values or pairs.
-            keyed: whether it is a mapping.
+            after: Where in the message its head ends.
+            length: The number of values or pairs; `None` for an indefinite length.
+            keyed: Whether it is a mapping.
 
         Raises:
-            CodecError: as `scalar`; or it lies too deep.
+            CodecError: As for `scalar`; or it is nested too deeply.
         """
         self.no_key()
         values = _ENDLESS if length is None else 2 * length if keyed else length
@@ -80,25 +80,25 @@ class Shape:
             self._close()
 
     def end(self) -> None:
-        """The end of what began without a length.
+        """Ends a list or mapping of indefinite length.
 
         Raises:
-            CodecError: there is no such thing, or a key has no value.
+            CodecError: There is none, or a key has no value.
         """
         left = self._left
         if not left or left[-1] <= _ENDLESS // 2 or (self._keyed[-1] and left[-1] % 2):
-            raise malformed("an end of nothing")
+            raise malformed("an end without a beginning")
         left.pop()
         self._keyed.pop()
         self._close()
 
     def no_key(self) -> None:
-        """Raises `CodecError` where a key is due."""
+        """Raises `CodecError` if a key is expected here."""
         if self._left and self._keyed[-1] and self._left[-1] % 2 == 0:
             raise CodecError("a key that is neither text nor an integer", kind="unsupported")
 
     def finish(self, at: int) -> None:
-        """Raises `CodecError` where the message goes on after its value."""
+        """Raises `CodecError` if the message continues after its value."""
         if at != self._size:
             raise malformed("more bytes after the value")
 
@@ -119,5 +119,5 @@ def truncated() -> CodecError:
 
 
 def malformed(what: str) -> CodecError:
-    """The error for what no message of the format has."""
+    """The error for a malformed message."""
     return CodecError(what, kind="malformed")

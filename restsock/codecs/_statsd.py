@@ -23,8 +23,8 @@ class StatsD:
 
     `sam:7|c|@0.1` is `{"type": "c", "metric": "sam", "value": 7, "sample_rate": 0.1}`. The types
     are `c` (counter), `ms` (timing), `g` (gauge), `h` (histogram) and `s` (set, whose value is
-    text). A gauge with a sign changes what there was: `action` is `"add"` or `"sub"`, and its value
-    has none. So StatsD cannot set a gauge below 0.
+    text). A gauge with a sign changes the previous value: `action` is `"add"` or `"sub"`, and the
+    value has no sign. So StatsD cannot set a gauge below 0.
     """
 
     def __init__(self, *, bounds: Bounds) -> None:
@@ -37,7 +37,7 @@ class StatsD:
         metric = text_in(value, "metric", _NO_NAME)
         kind = required(value, "type")
         if kind not in _TYPES:
-            raise CodecError("a type that StatsD does not have", kind="value")
+            raise CodecError("an unknown StatsD type", kind="value")
         if kind == "s":
             text = text_in(value, "value", _NO_MEMBER)
         else:
@@ -53,7 +53,7 @@ def _read(line: str) -> dict[str, Any]:
     metric, colon, rest = line.partition(":")
     text, *sections = rest.split("|")
     if not metric or not colon or not sections or sections[0] not in _TYPES:
-        raise malformed("a line that is no metric")
+        raise malformed("a line that is not a metric")
     found: dict[str, Any] = {"type": sections[0], "metric": metric}
     if sections[0] == "s":
         found["value"] = text
@@ -66,7 +66,7 @@ def _read(line: str) -> dict[str, Any]:
         found["value"] = number_of(text)
     for section in sections[1:]:
         if not section.startswith("@") or "sample_rate" in found:
-            raise malformed("a section that StatsD does not have")
+            raise malformed("an unknown section")
         found["sample_rate"] = read_rate(section[1:])
     return found
 
@@ -78,7 +78,7 @@ def _unsigned(text: str) -> int | float:
 
 
 def read_rate(text: str) -> int | float:
-    """The sample rate; raises `CodecError` unless it is in 0..1, without 0."""
+    """Parses the sample rate; raises `CodecError` unless it is above 0 and at most 1."""
     rate = number_of(text)
     if not 0 < rate <= 1:
         raise malformed("a sample rate that is not in 0..1")
@@ -86,7 +86,7 @@ def read_rate(text: str) -> int | float:
 
 
 def written_rate(value: Any) -> str:
-    """The section with the sample rate, if a metric has one; raises `CodecError`."""
+    """The section with the sample rate, if a metric has one; raises `CodecError` if invalid."""
     rate = value.get("sample_rate")
     if rate is None:
         return ""

@@ -1,4 +1,4 @@
-"""Syslog messages, as RFC 5424 and RFC 3164 have them."""
+"""Syslog messages (RFC 5424 and RFC 3164)."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _SD_NAME = r"[!#-<>-\\^-~]{1,32}"  # printable, without = ] "
 _PARAMETER = re.compile(rf' ({_SD_NAME})="([^"\\\]]*(?:\\.[^"\\\]]*)*)"', re.DOTALL)
 _ELEMENT = re.compile(rf"\[({_SD_NAME})")
 _ESCAPED = re.compile(r'\\(["\\\]])')
-# RFC 3164, section 4.1: time, host, and a tag that may have the process beside it.
+# RFC 3164, section 4.1: time, host, and a tag, which may include the process.
 _OLD_TIME = re.compile(
     rf"({'|'.join(_MONTHS)}) ([ 0-9][0-9]) ([0-9]{{2}}):([0-9]{{2}}):([0-9]{{2}}) "
 )
@@ -49,16 +49,16 @@ _FIELD = re.compile(r"[!-~]+")
 
 
 class Syslog:
-    """A message is a value, whose keys are always the same; what it does not have is `None`.
+    """A message is a value, whose keys are always the same; missing parts are `None`.
 
     `severity` and `facility` by their names, `hostname`, `appname`, `procid` (`int` where it is a
     number), `msgid`, `msg`, `protocol` (`"RFC5424"` or `"RFC3164"`), `protocol_version`,
     `structured_data` (`{"id": [{"name": "value"}, ...]}`), and `timestamp` in nanoseconds since
     1970.
 
-    What is not written as RFC 5424 says is taken as RFC 3164 says, in which any text is a message:
-    what cannot be read as anything else is in `msg`. The times of RFC 3164 have no year and no
-    zone. They are taken as UTC, in the year that brings them closest to `now`; without that the
+    A message that is not valid in RFC 5424 is parsed as in RFC 3164, where any text is a message:
+    parts that cannot be parsed are in `msg`. The times of RFC 3164 have no year and no time zone.
+    They are taken as UTC, in the year that brings them closest to `now`; without `now` the
     timestamp is `None`.
     """
 
@@ -82,7 +82,7 @@ class Syslog:
     def encode(self, value: Any) -> bytes:
         severity, facility = required(value, "severity"), required(value, "facility")
         if severity not in _SEVERITIES or facility not in _FACILITIES:
-            raise CodecError("a severity or facility that does not exist", kind="value")
+            raise CodecError("an unknown severity or facility", kind="value")
         priority = 8 * _FACILITIES.index(facility) + _SEVERITIES.index(severity)
         protocol = value.get("protocol", "RFC5424")
         if protocol not in ("RFC5424", "RFC3164"):
@@ -93,7 +93,7 @@ class Syslog:
     def _read(self, priority: int, text: str) -> dict[str, Any]:
         header = _HEADER.match(text)
         if header is None:
-            raise malformed("no header of RFC 5424")
+            raise malformed("not a header of RFC 5424")
         data, at = self._read_data(text, header.end())
         if text[at : at + 1] not in ("", " "):
             raise malformed("no space before the message")
@@ -129,7 +129,7 @@ class Syslog:
             items += 1
             self._bounds.count(items)
         if not data:
-            raise malformed("no structured data")
+            raise malformed("invalid structured data")
         return data, at
 
 
@@ -164,13 +164,13 @@ def _process(text: str | None) -> str | int | None:
 def _read_time(text: str) -> int:
     match = _TIME.fullmatch(text)
     if match is None:
-        raise malformed("a time that is none")
+        raise malformed("an invalid time")
     moment = datetime.fromisoformat(match[1]).replace(tzinfo=timezone.utc)
     seconds = (moment - _EPOCH) // timedelta(seconds=1)
     if match[3]:
         hours, minutes = int(match[4]), int(match[5])
         if hours > 23 or minutes > 59:
-            raise malformed("a zone that does not exist")
+            raise malformed("an invalid time zone")
         offset = 3600 * hours + 60 * minutes
         seconds -= offset if match[3] == "+" else -offset
     return seconds * _SECOND + int((match[2] or "").ljust(9, "0"))
@@ -197,7 +197,7 @@ def _read_old(priority: int, text: str, now: int | None) -> dict[str, Any]:
 def _moments(
     month: int, day: int, hour: int, minute: int, second: int, now: int | None
 ) -> Iterator[int]:
-    """That time of the year, in the years around now; none if there is no such day in them."""
+    """That time of the year, in the years around now; empty if no such day exists in them."""
     year = 2000 if now is None else _moment(now).year  # 2000 has all days
     for each in (year - 1, year, year + 1):
         try:
@@ -228,7 +228,7 @@ def _write(value: dict[str, Any]) -> str:
 def _text(value: dict[str, Any]) -> str:
     text = value.get("msg") or ""
     if not isinstance(text, str):
-        raise CodecError("msg is no text", kind="value")
+        raise CodecError("msg is not text", kind="value")
     return text
 
 
@@ -244,7 +244,7 @@ def _field(value: dict[str, Any], key: str, most: int) -> str:
 
 def _moment(timestamp: Any) -> datetime:
     if type(timestamp) is not int:
-        raise CodecError("timestamp is no integer", kind="value")
+        raise CodecError("timestamp is not an integer", kind="value")
     return _EPOCH + timedelta(microseconds=timestamp // 1000)
 
 

@@ -1,4 +1,4 @@
-"""Framings that make one message of each, or none."""
+"""Framings that convert each message to one message, or drop it."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ _TIME = 8  # bytes of a time
 
 
 class PerMessage:
-    """Makes one message of each by a function, which may raise `CodecError`.
+    """Converts each message with a function, which may raise `CodecError`.
 
     Args:
-        convert: the function.
-        most_in: bytes of a message before.
-        most_out: bytes of a message after; by default there is no bound of its own.
+        convert: The function.
+        most_in: The maximum size of a message before, in bytes.
+        most_out: The maximum size of a message after, in bytes; by default there is no limit.
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class PerMessage:
         self._most_out = most_out
 
     def feed(self, piece: Piece) -> Iterator[Piece | CodecError]:
-        """The message that is made of this one, or the error."""
+        """The converted message, or the error."""
         try:
             check_length(len(piece.data), self._most_in)
             data = self._convert(piece.data)
@@ -55,7 +55,7 @@ class PerMessage:
             yield Piece(data, piece.time)
 
     def finish(self, now: int) -> Iterator[Piece | CodecError]:
-        """Nothing: no message waits for another one."""
+        """Nothing, since no message waits."""
         return iter(())
 
 
@@ -63,16 +63,16 @@ def base64_encoder(*, max_length: int = MAX_LENGTH) -> Framing:
     """Writes each message in Base64 (RFC 4648, section 4), without line breaks.
 
     Args:
-        max_length: bytes of a message that is not encoded.
+        max_length: The maximum size of a decoded message, in bytes.
     """
     return PerMessage(base64.b64encode, max_length_of(max_length))
 
 
 def base64_decoder(*, max_length: int = MAX_LENGTH) -> Framing:
-    """Reads Base64, with its padding and nothing beside it.
+    """Decodes Base64, with padding and without any other characters.
 
     Args:
-        max_length: bytes of a message that is not encoded.
+        max_length: The maximum size of a decoded message, in bytes.
     """
     most = max_length_of(max_length)
     return PerMessage(_from_base64, 4 * ((most + 2) // 3), most)
@@ -91,26 +91,26 @@ def _from_base64(data: bytes) -> bytes:
 def compression(
     *, algorithm: str, level: int | None = None, max_length: int = MAX_LENGTH
 ) -> Framing:
-    """Compresses each message by itself.
+    """Compresses each message separately.
 
     Args:
         algorithm: `"gzip"`, `"zlib"`, `"xz"`, `"zstd"`, `"lz4"`, `"snappy"` (with framing) or
             `"brotli"`.
-        level: what the algorithm has; by default its own.
-        max_length: bytes of a message that is not compressed.
+        level: The level; by default that of the algorithm.
+        max_length: The maximum size of an uncompressed message, in bytes.
     """
     name = one_of("algorithm", algorithm, tuple(ALGORITHMS), ALIASES)
     return PerMessage(compressor(name, level), max_length_of(max_length))
 
 
 def decompression(*, algorithm: str | None = None, max_length: int = MAX_LENGTH) -> Framing:
-    """Decompresses messages, each of which was compressed by itself.
+    """Decompresses messages that were compressed separately.
 
     Args:
-        algorithm: as in `compression`. By default it is found by how the message begins, and what
-            begins like none of them passes as it is. Brotli cannot be found that way.
-        max_length: bytes of a message that is not compressed. What would be larger is refused while
-            it is decompressed.
+        algorithm: As for `compression`. By default it is detected from the first bytes of the
+            message, and other messages pass unchanged. Brotli cannot be detected.
+        max_length: The maximum size of an uncompressed message, in bytes. A larger message is
+            refused during decompression.
     """
     most = max_length_of(max_length)
     if algorithm is None:
@@ -121,20 +121,20 @@ def decompression(*, algorithm: str | None = None, max_length: int = MAX_LENGTH)
 
     else:
         name = one_of("algorithm", algorithm, tuple(ALGORITHMS), ALIASES)
-        ALGORITHMS[name].expand()  # its library is there
+        ALGORITHMS[name].expand()  # checks that its library is installed
 
         def convert(data: bytes) -> bytes:
             return decompress(name, data, most)
 
-    # What cannot be compressed grows a little.
+    # Incompressible data grows a little.
     return PerMessage(convert, most + most // 8 + 1024, most)
 
 
 class IngestTimeEncoder:
-    """Puts before each message when it is sent: nanoseconds since 1970, in 8 bytes.
+    """Adds the time of sending before each message: nanoseconds since 1970, in 8 bytes.
 
     Args:
-        max_length: bytes of a message, without the time.
+        max_length: The maximum size of a message without the time, in bytes.
     """
 
     def __init__(self, *, max_length: int = MAX_LENGTH) -> None:
@@ -143,22 +143,22 @@ class IngestTimeEncoder:
     def feed(self, piece: Piece) -> Iterator[Piece | CodecError]:
         """The message with its time."""
         if not 0 <= piece.time < 2**64:
-            yield CodecError("a time that 8 bytes cannot hold", kind="value")
+            yield CodecError("a time that does not fit into 8 bytes", kind="value")
         elif len(piece.data) > self._max_length:
             yield CodecError(f"more than {self._max_length} bytes", kind="too_large")
         else:
             yield Piece(piece.time.to_bytes(_TIME, "big") + piece.data, piece.time)
 
     def finish(self, now: int) -> Iterator[Piece | CodecError]:
-        """Nothing: no message waits for another one."""
+        """Nothing, since no message waits."""
         return iter(())
 
 
 class IngestTimeDecoder:
-    """Takes the time off each message, which goes with it from then on, as a peer has it.
+    """Removes the time before each message; it becomes the time of the message.
 
     Args:
-        max_length: bytes of a message, without the time.
+        max_length: The maximum size of a message without the time, in bytes.
     """
 
     def __init__(self, *, max_length: int = MAX_LENGTH) -> None:
@@ -174,27 +174,27 @@ class IngestTimeDecoder:
             yield Piece(piece.data[_TIME:], int.from_bytes(piece.data[:_TIME], "big"))
 
     def finish(self, now: int) -> Iterator[Piece | CodecError]:
-        """Nothing: no message waits for another one."""
+        """Nothing, since no message waits."""
         return iter(())
 
 
 class RemoveEmpty:
-    """Lets messages without bytes fall away.
+    """Drops empty messages.
 
     Args:
-        max_length: bytes of a message.
+        max_length: The maximum size of a message, in bytes.
     """
 
     def __init__(self, *, max_length: int = MAX_LENGTH) -> None:
         self._max_length = max_length_of(max_length)
 
     def feed(self, piece: Piece) -> Iterator[Piece | CodecError]:
-        """The message, if it has any bytes."""
+        """The message, if it is not empty."""
         if len(piece.data) > self._max_length:
             yield CodecError(f"more than {self._max_length} bytes", kind="too_large")
         elif piece.data:
             yield piece
 
     def finish(self, now: int) -> Iterator[Piece | CodecError]:
-        """Nothing: no message waits for another one."""
+        """Nothing, since no message waits."""
         return iter(())

@@ -1,4 +1,4 @@
-"""YAML (1.1, as PyYAML reads it), without what makes objects of a peer's choice."""
+"""YAML (1.1, as in PyYAML), without tags that make arbitrary objects."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _CORE = "tag:yaml.org,2002:"
 _SCALARS = frozenset(
     _CORE + name for name in ("null", "bool", "int", "float", "str", "binary", "timestamp")
 )
-# Found by what they look like: `<<` merges mappings, `=` is a default. In YAML 1.2 they are text.
+# Types of plain scalars: `<<` merges mappings, `=` is a default value. In YAML 1.2 they are text.
 _TEXT = frozenset((_CORE + "merge", _CORE + "value"))
 _MAX_DIGITS = 1000
 _KEYS = (str, int)
@@ -24,12 +24,12 @@ _MAX_KEY = 2**64
 
 
 class YAML:
-    """Each document is a value: what JSON has, and `bytes`, dates and times.
+    """Each document is a value, with the types of JSON, and `bytes`, dates and times.
 
-    Aliases are refused, by which a short text can stand for an endless one, and so are tags of
-    one's own. The keys of mappings are text, integers or booleans, and none is there twice.
+    Aliases are refused, because they can expand a short text endlessly, and so are custom tags. The
+    keys of mappings are text, integers or booleans, without duplicates.
 
-    A value takes 15 microseconds, so `max_items` is 10,000 unless it is set.
+    A value takes 15 microseconds, so the default of `max_items` is 10,000.
     """
 
     default_bounds: ClassVar = {"max_items": 10_000}
@@ -37,7 +37,7 @@ class YAML:
     def __init__(self, *, bounds: Bounds) -> None:
         self._bounds = bounds
         self._yaml = yaml = library("yaml", "pyyaml")
-        # Those of C take a tenth of the time.
+        # The ones in C take a tenth of the time.
         self._loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
         base = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
         known = {kind: how for kind, how in base.yaml_representers.items() if kind is not set}
@@ -48,7 +48,7 @@ class YAML:
         )
 
     def decode(self, data: bytes, now: int | None) -> list[Any]:
-        text = data.decode("utf-8")  # PyYAML would take UTF-16 as well
+        text = data.decode("utf-8")  # PyYAML would accept UTF-16 as well
         loader = self._loader(text)
         try:
             return list(_Documents(self._yaml, loader, self._bounds))
@@ -63,9 +63,9 @@ class YAML:
 
 
 class _Documents:
-    """Makes values of the events of a parser, without recursion.
+    """Makes values from the events of a parser, without recursion.
 
-    A loader would make nodes of the events first, and recurse in C as deep as the text is nested.
+    A loader would first make nodes from the events, and recurse in C as deep as the text is nested.
     """
 
     def __init__(self, yaml: Any, loader: Any, bounds: Bounds) -> None:
@@ -82,7 +82,7 @@ class _Documents:
 
     def _document(self) -> Any:
         yaml, bounds = self._yaml, self._bounds
-        # Of what is open: the list or mapping, and of a mapping the key whose value is due.
+        # The open lists and mappings; for a mapping also the key whose value is expected.
         open_: list[tuple[Any, list[Any]]] = []
         while True:
             event = self._loader.get_event()
@@ -98,7 +98,7 @@ class _Documents:
                     open_.append((self._collection(event), []))
                     continue
                 else:
-                    raise CodecError("aliases are not taken", kind="unsupported")
+                    raise CodecError("aliases are not supported", kind="unsupported")
             if not open_:
                 return made
             into, key = open_[-1]
@@ -113,7 +113,7 @@ class _Documents:
         sequence = isinstance(event, self._yaml.SequenceStartEvent)
         expected = _CORE + ("seq" if sequence else "map")
         if event.tag not in (None, "!", expected):
-            raise CodecError("tags are not taken", kind="unsupported")
+            raise CodecError("tags are not supported", kind="unsupported")
         return [] if sequence else {}
 
     def _scalar(self, event: Any) -> Any:
@@ -124,7 +124,7 @@ class _Documents:
             if tag in _TEXT:
                 return text
         if tag not in _SCALARS:
-            raise CodecError("tags are not taken", kind="unsupported")
+            raise CodecError("tags are not supported", kind="unsupported")
         if tag in (_CORE + "int", _CORE + "float") and len(text) > _MAX_DIGITS:
             raise CodecError(f"a number of more than {_MAX_DIGITS} digits", kind="malformed")
         return self._loader.construct_object(yaml.ScalarNode(tag, text))
@@ -134,5 +134,5 @@ def _checked_key(key: Any, into: dict[Any, Any]) -> Any:
     if not isinstance(key, _KEYS) or (isinstance(key, int) and abs(key) >= _MAX_KEY):
         raise CodecError("a key that is neither text nor an integer", kind="unsupported")
     if key in into:
-        raise CodecError("a key that is there twice", kind="malformed")
+        raise CodecError("a duplicate key", kind="malformed")
     return key

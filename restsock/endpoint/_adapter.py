@@ -1,4 +1,4 @@
-"""Adapters for other HTTP libraries, of whatever sends requests."""
+"""Adapters for other HTTP libraries: they send through a client, a route or a connection."""
 
 from __future__ import annotations
 
@@ -18,29 +18,29 @@ __all__ = ["AdaptedRequester", "Adapters", "AdaptersByName"]
 
 
 class Adapters(ABC):
-    """What a client, a route or a connection has for `requests`, httpx and httpx2."""
+    """The adapters of a client, a route or a connection for `requests`, httpx and httpx2."""
 
     @abstractmethod
     def _sender(self) -> Requester:
         """What sends the requests."""
 
     def adapter(self, *, openapi: ContractLike | None = None, **options: Any) -> BaseAdapter:
-        """A transport adapter for `requests`, for any number of threads and sessions.
+        """Make a transport adapter for `requests`, for any number of threads and sessions.
 
             session.mount("http://hub/", client.adapter())
 
-        That of a client or a route goes on working across reconnects.
+        The adapter of a client or a route keeps working across reconnects.
 
         Args:
-            openapi: Holds calls to an OpenAPI document: the name of its file, a mapping, its path
+            openapi: Validates calls against an OpenAPI document: its file name, a mapping, its path
                 on the peer (`"/openapi.json"`), `True` to look for it there, or a
                 `restsock.openapi.Contract` with options.
-            options: Those of `TunnelAdapter`: `max_retries`, for example.
+            options: Options of `TunnelAdapter`: `max_retries`, for example.
 
         Raises:
             SpecError: The document cannot be read or used.
         """
-        # Both load much that many programs do not need.
+        # Both load modules that many programs do not need.
         from restsock.adapters import TunnelAdapter
 
         if openapi is not None:
@@ -50,12 +50,12 @@ class Adapters(ABC):
         return TunnelAdapter(self._sender(), **options)
 
     def transport(self) -> Any:
-        """A transport for httpx and httpx2, for an `AsyncClient` (trio, asyncio) and a `Client`.
+        """Make a transport for httpx and httpx2: for `AsyncClient` (trio, asyncio) and `Client`.
 
             async with httpx.AsyncClient(transport=client.transport()) as http:
                 await http.get("http://hub/pets")
 
-        A `Client` blocks its thread, so it is for threads other than those of event loops.
+        A `Client` blocks its thread, so do not use it on the thread of an event loop.
 
         Raises:
             ImportError: Neither of the two is installed (`pip install 'restsock[httpx]'`).
@@ -73,7 +73,7 @@ class AdaptedRequester(Requester, Adapters):
 
 
 class AdaptersByName(ABC):
-    """The same of a server, whose peers have names."""
+    """The same for a server, whose peers have names."""
 
     @abstractmethod
     def route(self, name: str) -> Adapters:
@@ -87,18 +87,18 @@ class AdaptersByName(ABC):
         openapi: ContractLike | None = None,
         **options: Any,
     ) -> BaseAdapter:
-        """A transport adapter for `requests` to the peer of this name, or to all peers.
+        """Make a transport adapter for `requests` to the peer of this name, or to all peers.
 
             session.mount("http://edge-1/", server.adapter("edge-1"))
             session.mount("http://", server.adapter(suffix=".peers"))  # http://edge-1.peers/
 
         Args:
-            name: The peer's.
-            suffix: What the hosts of URLs have after the peer's name, if that is not given here;
-                see `restsock.adapters.PeersByHost`.
-            openapi: As of `Client.adapter`. With `suffix` a document that is given is that of all
-                peers, and one that is to come from the peer is each peer's own.
-            options: As of `Client.adapter`.
+            name: The peer's name.
+            suffix: For all peers: what follows the peer's name in the host of a URL. See
+                `restsock.adapters.PeersByHost`.
+            openapi: As for `Client.adapter`. With `suffix`, a document that is passed here applies
+                to all peers; a document on a peer applies to that peer only.
+            options: As for `Client.adapter`.
 
         Raises:
             SpecError: The document cannot be read or used.
@@ -113,7 +113,7 @@ class AdaptersByName(ABC):
         return TunnelAdapter(self._peers(suffix, openapi), **options)
 
     def transport(self, name: str | None = None, *, suffix: str | None = None) -> Any:
-        """A transport for httpx and httpx2 to the peer of this name, or to all peers.
+        """Make a transport for httpx and httpx2 to the peer of this name, or to all peers.
 
             async with httpx.AsyncClient(transport=server.transport("edge-1")) as http:
                 await http.get("http://edge-1/pets")
@@ -123,8 +123,8 @@ class AdaptersByName(ABC):
         See `Client.transport` for where it works.
 
         Args:
-            name: The peer's.
-            suffix: As of `adapter`.
+            name: The peer's name.
+            suffix: As for `adapter`.
 
         Raises:
             ImportError: Neither of the two is installed (`pip install 'restsock[httpx]'`).

@@ -1,7 +1,6 @@
-"""What the API for trio and those for others have in common, said once: arguments and their words.
+"""Signatures and docstrings that all APIs share: written once, in the API for trio.
 
-The API for trio has the signatures and describes them. Another API takes both from there, and says
-itself only what differs.
+The APIs for threads and asyncio take both from there, and describe only what differs.
 """
 
 from __future__ import annotations
@@ -21,16 +20,16 @@ A = TypeVar("A")
 B = TypeVar("B")
 F = TypeVar("F", bound=Callable[..., Any])
 
-# A section of a docstring in Google style, and an entry of it.
+# A section of a docstring in Google style, and an entry in it.
 _SECTION = re.compile(r"^(Args|Raises):\n((?:    .*\n?|\n(?=    ))+)", re.MULTILINE)
 _ENTRY = re.compile(r"^    (\S.*?):.*\n?(?:(?:        .*)?\n?)*", re.MULTILINE)
 
 
 def documented_like(original: Callable[..., Any]) -> Callable[[F], F]:
-    """Completes the docstring of a function with what it has in common with another one.
+    """Completes the docstring of a function from the docstring of a similar one.
 
-    It gets the entries under `Args:` and `Raises:` that it does not have itself, of the arguments
-    only those that it takes.
+    It adds the entries under `Args:` and `Raises:` that the function does not have itself; of the
+    arguments, only those that the function takes.
     """
 
     def complete(function: F) -> F:
@@ -50,16 +49,16 @@ def documented_like(original: Callable[..., Any]) -> Callable[[F], F]:
 
 
 def _entries(docstring: str, title: str) -> dict[str, str]:
-    """The entries of a section, each with a line end, by their names."""
+    """The entries of a section by name, each with a line end."""
     body = "".join(body for found, body in _SECTION.findall(docstring) if found == title)
     return {entry[1]: entry[0].rstrip() + "\n" for entry in _ENTRY.finditer(body)}
 
 
 def with_arguments_of(make: Callable[P, A]) -> Callable[[Callable[[A], B]], Callable[P, B]]:
-    """Gives a function the arguments of another one, with what that makes of them.
+    """Gives a function the signature of another one, and passes it the result of that.
 
     Args:
-        make: `connect` or `listen`, of the API for trio.
+        make: `connect` or `listen` of the API for trio.
     """
 
     def decorate(function: Callable[[A], B]) -> Callable[P, B]:

@@ -1,4 +1,4 @@
-"""A WebSocket, whichever end, for threads."""
+"""A WebSocket for threads, at either end."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ __all__ = ["BlockingClientWebSocket", "BlockingWebSocket"]
 
 
 class BlockingWebSocket:
-    """A WebSocket for threads, which lives on a loop of trio.
+    """A WebSocket for threads, which runs on a trio loop.
 
-    That answers pings. Any number of threads may send, and several may receive: each message goes
-    to one.
+    The loop answers pings. Any number of threads may send, and several may receive: each message
+    goes to one of them.
 
     Args:
-        websocket: On the loop.
-        portal: To the loop.
+        websocket: The WebSocket on the loop.
+        portal: The way to the loop.
     """
 
     def __init__(self, websocket: OpenWebSocket, portal: LoopPortal) -> None:
@@ -37,47 +37,47 @@ class BlockingWebSocket:
 
     @property
     def headers(self) -> Headers:
-        """Name and value pairs of the peer's part of the opening handshake."""
+        """The fields of the peer's part of the opening handshake, as pairs of name and value."""
         return self._websocket.headers
 
     def header(self, name: str, default: str | None = None) -> str | None:
-        """The value of one of them; the first one's, when it is repeated."""
+        """The value of a header field, or `default`. Of a repeated field, the first value."""
         return self._websocket.header(name, default)
 
     @property
     def subprotocol(self) -> str | None:
-        """The one that was chosen; `None` without one."""
+        """The subprotocol that was chosen, or `None`."""
         return self._websocket.subprotocol
 
     @property
     def close_code(self) -> int | None:
-        """The code that it was closed with, by whichever side was first; `None` while it is open.
+        """The close code, from the side that closed first; `None` while the WebSocket is open.
 
-        1005 stands for a close without a code, 1006 for an end without a close.
+        1005 means a close without a code, 1006 an end without a close (RFC 6455, section 7.4.1).
         """
         return self._websocket.close_code
 
     @property
     def close_reason(self) -> str:
-        """The words beside the code."""
+        """The reason that came with the close code."""
         return self._websocket.close_reason
 
     @property
     def round_trip(self) -> float | None:
-        """Seconds, from the latest pong; `None` where there was none."""
+        """The round-trip time in seconds, from the latest pong; `None` before the first."""
         return self._websocket.round_trip
 
     @documented_like(OpenWebSocket.send)
     def send(self, message: str | bytes, timeout: float | None = None) -> None:
-        """Send a message: text, or bytes. Waits while too much waits to leave.
+        """Send a text or binary message. Waits while the send buffer is full.
 
         Args:
-            message: What to send.
-            timeout: Seconds to wait; `None` waits as long as it takes.
+            message: The message: `str` for text, `bytes` for binary.
+            timeout: Seconds to wait; `None` waits indefinitely.
 
         Raises:
-            TimeoutError: Too much still waits. Nothing of this message was sent.
-            KeyboardInterrupt: It was interrupted while it waited; likewise.
+            TimeoutError: The send buffer was full for that long. Nothing of the message was sent.
+            KeyboardInterrupt: It was interrupted while it waited. Nothing of the message was sent.
         """
         websocket = self._websocket  # the loop must not keep this object alive
 
@@ -90,22 +90,21 @@ class BlockingWebSocket:
 
     @documented_like(OpenWebSocket.send_nowait)
     def send_nowait(self, message: str | bytes) -> bool:
-        """Send a message if there is room for it; tell whether there was.
+        """Send a message if the send buffer has room for it; return whether it had.
 
-        What the peer does not take at once waits, within bounds. If there is no room, nothing was
-        sent.
+        Without room, nothing of the message is sent.
         """
         return self._portal.call(self._websocket.send_nowait, message)
 
     @documented_like(OpenWebSocket.receive)
     def receive(self, timeout: float | None = None) -> str | bytes:
-        """Wait for the next message: `str` of a text message, `bytes` of a binary one.
+        """Wait for the next message: `str` for a text message, `bytes` for a binary one.
 
         Args:
-            timeout: Seconds to wait; `None` waits as long as it takes.
+            timeout: Seconds to wait; `None` waits indefinitely.
 
         Raises:
-            TimeoutError: There was none in time. The WebSocket goes on, and no message is lost.
+            TimeoutError: No message arrived in time. The WebSocket stays open; no message is lost.
         """
         websocket = self._websocket
         taken: list[str | bytes] = []
@@ -116,7 +115,7 @@ class BlockingWebSocket:
         try:
             self._portal.wait(timeout, receive)
         except BaseException:
-            if taken:  # interrupted in the moment in which it came
+            if taken:  # interrupted just as it arrived
                 self._portal.post(lambda: websocket.put_back(taken[0]))
             raise
         if not taken:
@@ -124,10 +123,10 @@ class BlockingWebSocket:
         return taken[0]
 
     def __iter__(self) -> Iterator[str | bytes]:
-        """The messages, until a close in order (`WebSocketClosed.clean`).
+        """The messages, until a clean close (`WebSocketClosed.clean`).
 
         Raises:
-            WebSocketClosed: It ended in another way.
+            WebSocketClosed: It ended in any other way.
         """
         while True:
             try:
@@ -140,10 +139,11 @@ class BlockingWebSocket:
 
     @documented_like(OpenWebSocket.aclose)
     def close(self, code: int = CloseCode.NORMAL, reason: str = "") -> None:
-        """Close it, and wait for the peer's half of the closing handshake. Twice is harmless.
+        """Close it, and wait for the peer's half of the closing handshake.
 
-        Messages that wait to leave go first. Those that were not received are dropped. After
-        `Timeouts.close` seconds, or at a `KeyboardInterrupt`, all is dropped.
+        Messages in the send buffer are sent first. Messages that were not received are dropped.
+        After `Timeouts.close` seconds, or at a `KeyboardInterrupt`, everything is dropped. A second
+        call is harmless.
         """
         if self._portal.foreign:
             return  # the parent's connection is the parent's to close
@@ -155,12 +155,12 @@ class BlockingWebSocket:
 
 
 class BlockingClientWebSocket(BlockingWebSocket):
-    """A WebSocket of the side that has asked for it, after the other one has accepted it.
+    """The client end of a WebSocket that the server has accepted.
 
     Made by `websocket`, to an app of the peer, or by `restsock.websockets.sync.connect`.
 
-    It lives on the background loop, which answers pings. Any number of threads may send, and
-    several may receive: each message goes to one. `close` it, or use `with`.
+    It runs on the background loop, which answers pings. Any number of threads may send, and several
+    may receive: each message goes to one of them. Close it with `close` or `with`.
     """
 
     def __init__(self, make: Callable[[], AbstractAsyncContextManager[ClientWebSocket]]) -> None:
@@ -169,10 +169,11 @@ class BlockingClientWebSocket(BlockingWebSocket):
 
     @documented_like(BlockingWebSocket.close)
     def close(self, code: int = CloseCode.NORMAL, reason: str = "") -> None:
-        """Close it, and wait for the peer's half of the closing handshake. Twice is harmless.
+        """Close it, and wait for the peer's half of the closing handshake.
 
-        Messages that wait to leave go first. Those that were not received are dropped. After
-        `Timeouts.close` seconds, or at a `KeyboardInterrupt`, the stream is reset.
+        Messages in the send buffer are sent first. Messages that were not received are dropped.
+        After `Timeouts.close` seconds, or at a `KeyboardInterrupt`, the stream is reset. A second
+        call is harmless.
         """
         if self._portal.foreign:
             return  # the parent's connection is the parent's to close

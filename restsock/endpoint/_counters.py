@@ -17,12 +17,12 @@ class EndpointCounters:
     """Counts connections and keeps the counters of those that have ended. On the loop.
 
     Args:
-        side: which end of its connections this is.
-        instrument: is told of them.
+        side: Which end of the connections this is.
+        instrument: Is told of the connections, if given.
 
     Attributes:
-        begun: how many connections there have been.
-        failed: how many attempts came to nothing.
+        begun: How many connections there have been.
+        failed: How many attempts to connect have failed.
     """
 
     def __init__(self, side: Side, instrument: Instruments | None) -> None:
@@ -42,7 +42,7 @@ class EndpointCounters:
         connection.count_into(self._past)
 
     def fail(self) -> None:
-        """Notes an attempt that came to nothing."""
+        """Counts an attempt to connect that failed."""
         self.failed += 1
         if self._instrument is not None:
             self._instrument.handshake_failed(self._side)
@@ -51,7 +51,7 @@ class EndpointCounters:
         """The sum over all connections there have been.
 
         Args:
-            living: those that were not told to `end` yet.
+            living: The connections for which `end` was not called yet.
         """
         counters = self._past.copy()
         for connection in living:

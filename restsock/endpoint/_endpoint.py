@@ -1,4 +1,4 @@
-"""`Endpoint`: what a client and a server have, whichever way their connections come about."""
+"""`Endpoint`: what a client and a server have in common."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ __all__ = ["Endpoint"]
 
 
 class Endpoint:
-    """What a client and a server have in common, and hand to the objects that they consist of.
+    """What a client and a server have in common, and pass to the objects that they consist of.
 
     Attributes:
-        log: Where its records go.
+        log: Its logger.
 
     Raises:
         ValueError: This system has no such socket option.
-        TypeError: The logger is none.
+        TypeError: The logger is not a logger.
     """
 
     def __init__(
@@ -76,25 +76,25 @@ class Endpoint:
         self.messaging = messaging
 
     def check_messaging(self) -> None:
-        """Raises `RuntimeError` unless its messaging, if it has one, is open here."""
+        """Raises `RuntimeError` if its messaging, if any, is not open on this loop."""
         if self.messaging is not None:
             self.messaging.check_running()
 
     def attach(self, connection: Connection) -> None:
-        """Notes a connection that is about to begin, and is to stay."""
+        """Registers a connection that is about to begin."""
         if connection.heartbeat.calls is not None:
             connection.heartbeat.calls.loop = self.asyncio_loop
         if self.messaging is not None:
             self.messaging.attach_connection(connection)
 
     def end(self, connection: Connection) -> None:
-        """Notes a connection that has ended."""
+        """Notes that a connection has ended."""
         self.counters.end(connection)
         if self.messaging is not None:
             self.messaging.detach_connection(connection)
 
     def use(self, options: Options) -> None:
-        """Replaces the options, for new connections and requests.
+        """Uses other options for new connections.
 
         Raises:
             ValueError: This system has no such socket option; nothing was changed.
@@ -105,15 +105,15 @@ class Endpoint:
 
     @property
     def queued(self) -> int | None:
-        """Requests that wait for a thread of the app; `None` where it has no such queue."""
+        """How many requests wait for a thread of the app; `None` if the app has no such queue."""
         load = load_of(self.handler)
         return None if load is None else load.waiting
 
     def serve_here(self, face: Callable[[Connection], Any]) -> None:
-        """Has the app, if there is one, run on the loop of asyncio that runs here.
+        """Makes the app, if there is one, run on the asyncio loop that runs here.
 
         Args:
-            face: Makes of a connection what a function is to see of it on this loop.
+            face: Wraps a connection in the class that a function app sees on this loop.
         """
         if self.handler is not None:
             self.handler = on_asyncio(self.handler, face)
@@ -127,19 +127,19 @@ class Endpoint:
         reason: str,
         grace: float | None,
     ) -> None:
-        """Closes connections after what is in flight, or when the grace is over.
+        """Closes connections after the requests in flight, or when the grace period is over.
 
         Args:
-            living: Gives those that have not ended.
+            living: Returns the connections that have not ended.
             wait_empty: Waits until there are none.
             code: The close code for the peer. After 1001 and 1012 (a restart) a client dials again,
-                after 1000 not.
-            reason: For people, at most 123 bytes of UTF-8.
-            grace: Seconds for what is in flight; `None` is `Timeouts.grace`, 0 cuts it off.
+                after 1000 it does not.
+            reason: A text for people, at most 123 bytes of UTF-8.
+            grace: Seconds for requests in flight; `None` is `Timeouts.grace`, 0 ends them at once.
 
         Raises:
-            ValueError: The code cannot be sent; nothing was changed. Those that can are 1000, 1001,
-                1011 to 1013 and 3000 to 4999.
+            ValueError: The code must not be sent. Nothing was changed. Allowed are 1000, 1001, 1011
+                to 1013 and 3000 to 4999.
         """
         timeouts = self.options.timeouts
         grace = timeouts.grace if grace is None else grace
@@ -159,7 +159,7 @@ class Endpoint:
             await wait_empty()
 
     def complete(self, report: HealthReport, missing: str) -> Health:
-        """Adds what is worth a word about either end; `missing` is what requests wait for."""
+        """Adds what both ends report; `missing` says what requests wait for."""
         if len(self.pending):
             report.warning(f"{len(self.pending)} requests wait for {missing}")
         report.load(load_of(self.handler))

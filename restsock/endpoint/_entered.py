@@ -1,4 +1,4 @@
-"""A client or a server, entered on the background loop for those who are elsewhere."""
+"""A client or a server that is entered on the background loop, for callers elsewhere."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ E = TypeVar("E", bound=_Endpoint)
 class Entered(Generic[E]):
     """An endpoint while it is entered.
 
-    The loop holds this, and not the face that a program has of it. So one that is dropped can be
-    collected, and closes what it owned.
+    The loop refers to this, and not to the public object. So a public object that is dropped can be
+    garbage-collected, and closes what it owned.
     """
 
     def __init__(self, endpoint: E) -> None:
@@ -39,6 +39,6 @@ class Entered(Generic[E]):
             async with self.endpoint:
                 yield self.endpoint
         finally:
-            # It has ended by now, whichever way; this only asks how.
+            # It has ended by now; this only asks how.
             with trio.CancelScope(shield=True):
                 self.outcome = await self.endpoint.wait_closed()

@@ -1,16 +1,16 @@
-"""The life of a client, and of a server: four states, and one table of the ways between them.
+"""The life cycle of a client and of a server: four states, and one table of transitions.
 
 | State    | A client ...                          | A server ...                               |
 |----------|---------------------------------------|--------------------------------------------|
 | NEW      | has not dialed yet                    | has bound nothing yet                      |
-| OPEN     | has a connection, or dials one        | binds its sockets, then accepts            |
-| DRAINING | dials no more; what is in flight goes | answers newcomers with 503; what is in     |
-|          | on                                    | flight goes on                             |
+| OPEN     | has a connection, or dials            | binds its sockets, then accepts            |
+| DRAINING | stops dialing; requests in flight     | answers new connections with 503; requests |
+|          | continue                              | in flight continue                         |
 | CLOSED   | has no connection left                | has no socket and no connection left       |
 
-Entering it leads from NEW to OPEN. `aclose()` begins the draining, and so does an end of a client
-that is not of its own making: a final close code, or the last failure to dial. When no connection
-is left it is closed; that is at once if it was never entered, did not get up, or was cancelled.
+Entering leads from NEW to OPEN. `aclose()` leads to DRAINING; so does, in a client, a final close
+code or the last failure to dial. When no connection is left it is CLOSED: at once if it was never
+entered, failed to start, or was cancelled.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ __all__ = ["Lifecycle", "State"]
 
 
 class State(Enum):
-    """Where in its life a client or a server is."""
+    """The state of a client or a server."""
 
     NEW = "new"
     OPEN = "open"
@@ -55,15 +55,15 @@ _End = Callable[[], object]
 
 
 class Lifecycle:
-    """The state of a client or a server, and the block of code in which it lives.
+    """The state of a client or a server, and the context manager that runs it.
 
     Args:
-        what: What it is, for errors: `"client"` or `"server"`.
-        log: Where the lines go of all tasks that begin with it.
+        what: `"client"` or `"server"`, for errors.
+        log: The logger for all tasks that it starts.
 
     Attributes:
-        state: Where it is now.
-        token: Of the loop that it was entered on; `None` before.
+        state: The current state.
+        token: The token of the loop on which it was entered; `None` before.
     """
 
     def __init__(self, what: str, log: LogLike) -> None:
@@ -80,7 +80,7 @@ class Lifecycle:
         return self.state in (State.DRAINING, State.CLOSED)
 
     def to(self, state: State) -> bool:
-        """Goes on to a state if the table has it; returns whether it did."""
+        """Changes to a state if the table allows it; returns whether it did."""
         if state not in _NEXT[self.state]:
             return False
         self.state = state
@@ -95,14 +95,13 @@ class Lifecycle:
     async def enter(
         self, handlers: Iterable[Handler | None], start: _Start, close: _Close, end: _End
     ) -> None:
-        """Begins its life.
+        """Starts it: the first half of the context manager.
 
         Args:
-            handlers: Run as long as it does.
-            start: Gets it up, with tasks in this nursery. What it raises is raised here.
-            close: Drains it when it is left; at once, when an error ends the block.
-            end: Closes it without waiting. Is called last of all, however it has ended, and before
-                if it did not get up.
+            handlers: Handlers that run as long as it does.
+            start: Starts it, with tasks in this nursery. What it raises is raised here.
+            close: Drains it when the block is left; without a grace period after an error.
+            end: Closes it without waiting. Always called last, and also if it failed to start.
 
         Raises:
             RuntimeError: It was entered or closed before.
@@ -118,7 +117,7 @@ class Lifecycle:
             await self._manager.__aenter__()
 
     async def leave(self, *exc: Any) -> bool | None:
-        """Ends its life, when the block has: the other half of the context manager."""
+        """Ends it: the second half of the context manager."""
         assert self._manager is not None
         with logging_for(self._log):
             return await self._manager.__aexit__(*exc)
@@ -137,14 +136,14 @@ class Lifecycle:
                         end()  # there is nothing to drain
                         raise
                     yield
-                # Kept from the nursery, which would wrap it in a group: it is to arrive as it is.
+                # Kept from the nursery, which would wrap it in an exception group.
                 except (Exception, KeyboardInterrupt, SystemExit) as exc:  # noqa: BLE001  # raised below
                     error = exc
                 if self.state is not State.CLOSED:
                     await close(grace=None if error is None else 0)
                 nursery.cancel_scope.cancel()
         finally:
-            end()  # however this ended, what still waits has to fail
+            end()  # in any case, whatever still waits has to fail
         if error is not None:
             raise error
 

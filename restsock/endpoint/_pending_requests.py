@@ -1,7 +1,7 @@
 """Exchanges that wait for a connection, while there is none.
 
-Used on the loop alone, by the dialing and the listening side alike. How long an exchange waits is
-up to its requester: who gives up resets it, and `Exchange.explain` says what it waited for in vain.
+Used on the loop only, by both the dialing and the listening side. The requester decides how long an
+exchange waits: to give up, it resets the exchange, and `Exchange.explain` makes the error.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 
 __all__ = ["PendingRequests"]
 
-# Below this many it is not worth looking for those that were reset.
+# With fewer than these, it is not worth looking for exchanges that were reset.
 _FEW = 64
 
 
 class PendingRequests:
-    """Exchanges in the order of their arrival, each until a connection comes or it is reset."""
+    """Exchanges in order of arrival; each waits until there is a connection or it is reset."""
 
     def __init__(self) -> None:
         self._waiting: dict[str, list[Exchange]] = {}
@@ -29,17 +29,17 @@ class PendingRequests:
         self._refusal: Callable[[], RestsockError] | None = None
 
     def __len__(self) -> int:
-        """How many wait."""
+        """How many exchanges wait."""
         self._sweep()
         return self._count
 
     def add(self, key: str, exchange: Exchange, explain: Callable[[], RestsockError]) -> None:
-        """Lets an exchange wait.
+        """Adds an exchange.
 
         Args:
             key: What it waits for.
-            exchange: Not yet submitted to any connection.
-            explain: Makes the error for a requester who gives up waiting.
+            exchange: The exchange, which was not submitted to any connection yet.
+            explain: Makes the error for a requester that stops waiting.
         """
         if exchange.closed:
             return
@@ -53,7 +53,7 @@ class PendingRequests:
             self._sweep()
 
     def offer_all(self, key: str, connection: Connection) -> None:
-        """Offers all that wait for this key, the oldest first. Those not taken go on waiting."""
+        """Offers a connection all that wait for this key, oldest first. Others keep waiting."""
         waiting = self._waiting.pop(key, [])
         self._count -= len(waiting)
         for exchange in waiting:
@@ -63,7 +63,7 @@ class PendingRequests:
                 self.add(key, exchange, explain)
 
     def close(self, explain: Callable[[], RestsockError]) -> None:
-        """Fails all that wait, and whatever comes from now on. A second call changes nothing."""
+        """Fails all that wait, and all that are added later. A second call has no effect."""
         if self._refusal is not None:
             return
         self._refusal = explain
@@ -74,7 +74,7 @@ class PendingRequests:
                 exchange.fail(explain())
 
     def _sweep(self) -> None:
-        """Drops those that were reset. Enough go each time to make the effort worth it."""
+        """Drops those that were reset, in batches large enough to be worth the work."""
         for key, exchanges in list(self._waiting.items()):
             exchanges[:] = [exchange for exchange in exchanges if not exchange.closed]
             if not exchanges:

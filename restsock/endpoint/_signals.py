@@ -1,4 +1,4 @@
-"""SIGTERM and SIGINT as a wish to end in good order."""
+"""Graceful shutdown on SIGTERM and SIGINT."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SIGNALS: tuple[int, ...] = (signal.SIGTERM, signal.SIGINT)
 
 
 def tell_closing(number: int, *, cut: bool) -> None:
-    """Says that a signal was heard: as a warning, since a person may be waiting."""
+    """Logs that a signal was received: as a warning, since a person may be waiting."""
     name = signal.Signals(number).name
     if cut:
         _log.warning("%s: closing now", name)
@@ -32,32 +32,32 @@ class Drainable(Protocol):
     """A client or a server."""
 
     async def aclose(self, *, grace: float | None = ...) -> None:
-        """Closes it after what is in flight."""
+        """Closes it after the requests in flight."""
 
 
 @asynccontextmanager
 async def drain_on_signal(
     *endpoints: Drainable, signals: Iterable[int] = SIGNALS, grace: float | None = None
 ) -> AsyncIterator[None]:
-    """Closes clients and servers in good order when the process is told to end.
+    """Closes clients and servers gracefully when the process gets a signal to end.
 
         async with restsock.listen("0.0.0.0", 8443) as server, restsock.drain_on_signal(server):
             await trio.sleep_forever()
 
-    The first of the signals closes them as `aclose()` does: no request is started any more, and
-    what is in flight goes on for the grace. A second one cuts that short. Once all are closed, what
-    the block still does is cancelled, and the block ends without an error.
+    The first signal closes them as `aclose()` does: no more requests are started, and requests in
+    flight may finish within `grace`. A second signal closes at once. When all are closed, the block
+    is cancelled, and ends without an error.
 
-    Nothing is done unless this is used: a library has no business with the signals of a process.
-    While the block runs, SIGINT raises no `KeyboardInterrupt`.
+    restsock handles no signals unless this is used. While the block runs, SIGINT raises no
+    `KeyboardInterrupt`.
 
     Args:
-        endpoints: What to close.
-        signals: Their numbers.
-        grace: Seconds; `None` is each one's `Timeouts.grace`.
+        endpoints: The clients and servers to close.
+        signals: The numbers of the signals.
+        grace: Seconds; `None` is the `Timeouts.grace` of each.
 
     Raises:
-        RuntimeError: This is not the main thread, which alone gets signals.
+        RuntimeError: This is not the main thread, the only one that gets signals.
         TypeError: There is nothing to close.
     """
     if not endpoints:
@@ -93,7 +93,7 @@ async def drain_on_signal(
             try:
                 with block:
                     yield
-            # Kept from the group, which would wrap it: it is to arrive as it is.
+            # Kept from the nursery, which would wrap it in an exception group.
             except (Exception, KeyboardInterrupt, SystemExit) as exc:  # noqa: BLE001  # raised below
                 error = exc
             if error is not None or not begun:

@@ -1,4 +1,4 @@
-"""`SocketOptions` as calls to the system, and what of them this system has."""
+"""Applies `SocketOptions` to sockets, and checks which options this system has."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from restsock._options import SocketOptions
 
 __all__ = ["UNIX", "apply_socket_options", "check_socket_options", "prepare_listening_socket"]
 
-# Field -> names of the constant, one of which the system must have.
+# Field -> possible names of its constant; the system must have one of them.
 _TCP = {
-    "keep_alive_idle": ("TCP_KEEPIDLE", "TCP_KEEPALIVE"),  # the second one on macOS
+    "keep_alive_idle": ("TCP_KEEPIDLE", "TCP_KEEPALIVE"),  # the second is for macOS
     "keep_alive_interval": ("TCP_KEEPINTVL",),
     "keep_alive_count": ("TCP_KEEPCNT",),
     "user_timeout": ("TCP_USER_TIMEOUT",),
@@ -29,9 +29,10 @@ _DEFAULTS = SocketOptions()
 
 
 def check_socket_options(options: SocketOptions) -> None:
-    """Raises ValueError for an option that this system does not have and that is not the default.
+    """Checks that this system has every option that is set. Called before dialing or binding.
 
-    To be called where the options meet a system: before anything is dialed or bound.
+    Raises:
+        ValueError: An option is not the default, and this system does not have it.
     """
     for field in fields(options):
         needed = _NEEDED.get(field.name)
@@ -44,10 +45,10 @@ def check_socket_options(options: SocketOptions) -> None:
 
 
 def apply_socket_options(stream: trio.abc.Stream, options: SocketOptions) -> None:
-    """Sets them on a connected TCP socket; does nothing to another kind of stream.
+    """Sets the options on a connected TCP socket; does nothing to other kinds of streams.
 
     Raises:
-        OSError: The system refuses one, or the socket has failed already.
+        OSError: The system refuses an option, or the socket has failed already.
     """
     if not isinstance(stream, trio.SocketStream) or stream.socket.family == UNIX:
         return
@@ -62,19 +63,19 @@ def apply_socket_options(stream: trio.abc.Stream, options: SocketOptions) -> Non
         constant = _constant(_TCP[name])
         value = getattr(options, name)
         if constant is not None and value is not None:
-            # All are whole seconds but this one, which is milliseconds.
+            # All are in whole seconds, except this one, which is in milliseconds.
             number = round(value * 1000) if name == "user_timeout" else value
             stream.setsockopt(socket.IPPROTO_TCP, constant, number)
 
 
 def prepare_listening_socket(sock: trio.socket.SocketType, options: SocketOptions) -> None:
-    """Sets what has to be there before a socket is bound and listens.
+    """Sets the options that a socket needs before it is bound and listens.
 
-    The buffers are among it, as the scale of the window is agreed on in the first packets; what is
-    accepted inherits them on most systems, and gets them once more with `apply_socket_options`.
+    Buffer sizes are among them, because the first packets negotiate the window scale. On most
+    systems accepted sockets inherit them; `apply_socket_options` sets them again.
 
     Raises:
-        OSError: The system refuses one.
+        OSError: The system refuses an option.
     """
     if options.reuse_address and sys.platform != "win32":
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -1,4 +1,4 @@
-"""The numbers of a client, and of a server."""
+"""The statistics of a client and of a server."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ __all__ = ["ClientStatistics", "ServerStatistics"]
 
 @dataclass(frozen=True, slots=True)
 class ClientStatistics:
-    """What a client has been through. Ready for `dataclasses.asdict` and JSON.
+    """Counters of a client. Works with `dataclasses.asdict` and JSON.
 
     Attributes:
-        connections: How often it was connected.
-        reconnects: How often it connected again after the first time.
-        failures: How many attempts to connect have failed in all.
+        connections: How many connections there have been.
+        reconnects: How many of them came after the first.
+        failures: How many attempts to connect have failed.
         waiting: Requests that wait for a connection now.
-        queued: Requests that wait for a thread of the app; `None` where it has no such queue.
-        limits: How often each limit was in the way, by its name: those that were, at all.
-        traffic: The sum over all connections, with those that have ended.
+        queued: Requests that wait for a thread of the app; `None` if the app has no such queue.
+        limits: How often each limit was reached, by name; limits that never were are left out.
+        traffic: The sum over all connections, including those that have ended.
     """
 
     connections: int
@@ -35,22 +35,22 @@ class ClientStatistics:
 
 @dataclass(frozen=True, slots=True)
 class ServerStatistics:
-    """What a server has been through. Ready for `dataclasses.asdict` and JSON.
+    """Counters of a server. Works with `dataclasses.asdict` and JSON.
 
     Attributes:
         connections: Peers that are connected now.
-        handshakes: How many there have been, with those.
-        handshakes_failed: Newcomers that did not become one: refused, malformed, too slow.
-        handshaking: Newcomers in the middle of their handshake.
-        waiting: Requests that wait for a peer who is away.
-        queued: Requests that wait for a thread of the app; `None` where it has no such queue.
-        limits: How often each limit was in the way, by its name: those that were, at all.
-        traffic: The sum over all connections of peers, with those that have ended.
-        http_clients: Clients of plain HTTP that are connected now. They are no peers, and in none
-            of the numbers above but `limits`.
-        http_clients_total: How many there have been, with those.
-        http_traffic: The sum over all their connections, with those that have ended; their requests
-            are `requests_received` and `received`.
+        handshakes: Peers that have connected since the start, including those.
+        handshakes_failed: Dialers that did not become peers: refused, malformed or too slow.
+        handshaking: Dialers whose handshake is not complete yet.
+        waiting: Requests that wait for a peer that is away.
+        queued: Requests that wait for a thread of the app; `None` if the app has no such queue.
+        limits: How often each limit was reached, by name; limits that never were are left out.
+        traffic: The sum over all connections of peers, including those that have ended.
+        http_clients: Clients of plain HTTP that are connected now. They are not peers; of the
+            numbers above only `limits` includes them.
+        http_clients_total: Clients of plain HTTP since the start, including those.
+        http_traffic: The sum over all their connections, including those that have ended; their
+            requests are in `requests_received` and `received`.
     """
 
     connections: int

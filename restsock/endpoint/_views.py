@@ -1,4 +1,4 @@
-"""A connection, as the APIs beside that for trio show it."""
+"""A connection, as the APIs for threads and asyncio show it."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ __all__ = ["ConnectionView"]
 
 
 class ConnectionView:
-    """What is known of a connection. Two of these are equal when they mean the same one."""
+    """What is known of a connection. Two are equal if they stand for the same connection."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
     @property
     def id(self) -> str:
-        """The same at both ends."""
+        """The id of the connection, the same at both ends."""
         return self._connection.id
 
     @property
     def name(self) -> str | None:
-        """What the dialer calls itself, at both ends."""
+        """The dialer's name, at both ends; `None` without one."""
         return self._connection.name
 
     @property
@@ -34,15 +34,15 @@ class ConnectionView:
 
     @property
     def urls(self) -> tuple[str, ...]:
-        """Where plain HTTP reaches the dialer, the best first; empty if the listener tells none.
+        """The URLs at which plain HTTP reaches the dialer, in order of preference.
 
-        The same at both ends.
+        The same at both ends. Empty if the listener has sent none.
         """
         return self._connection.urls
 
     @property
     def peer(self) -> Peer:
-        """Where the other end is: host, port, TLS or not."""
+        """The address of the other end: host, port, and whether TLS is used."""
         return self._connection.peer
 
     @property
@@ -52,16 +52,16 @@ class ConnectionView:
 
     @property
     def round_trip(self) -> float | None:
-        """Seconds, from the latest pong; `None` before the first."""
+        """The round-trip time in seconds, from the latest pong; `None` before the first."""
         return self._connection.round_trip
 
     @property
     def closed(self) -> Closed | None:
-        """How it ended; `None` while it lives."""
+        """How the connection ended; `None` while it is open."""
         return self._connection.closed
 
     def health(self) -> Health:
-        """Whether requests have a fair chance on it now, and if not, why."""
+        """Whether the connection can serve requests now, and if not, why."""
         return self._connection.health()
 
     def __eq__(self, other: object) -> bool:

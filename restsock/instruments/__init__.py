@@ -1,12 +1,12 @@
-"""Instruments: what to hand to `connect` or `listen` as `instrument`.
+"""Instruments, for the argument `instrument` of `connect` and `listen`.
 
-- `Instrument`: the base, to write one of your own.
+- `Instrument`: the base class for your own instruments.
 - `restsock.instruments.prometheus`: metrics, with prometheus-client (`restsock[prometheus]`).
 - `restsock.instruments.opentelemetry`: traces, and metrics of messages, with opentelemetry-api
   (`restsock[opentelemetry]`).
 
-Each of the two is a module of its own, so that either can be used without the other's library.
-Several instruments are given as a list.
+They are separate modules, so that each can be used without the other's library. To use several
+instruments, pass a list.
 """
 
 from __future__ import annotations

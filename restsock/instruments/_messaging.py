@@ -1,4 +1,4 @@
-"""What the statistics of a messaging are called as metrics: one list for all instruments."""
+"""The metrics of a `Messaging`: one list for all instruments."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = [
 _OTHER = "other"
 
 BUILT_IN = ("backpressure", "status", "replay", "subscribe", "unsubscribe")
-"""The methods that every messaging has."""
+"""The methods that every `Messaging` has."""
 
 
 class MessagingStatisticsLike(Protocol):
@@ -35,11 +35,11 @@ class Metric(NamedTuple):
     """One metric.
 
     Attributes:
-        name: without its prefix.
-        kind: what it is.
-        text: its description.
-        field: of the statistics.
-        label: by what it is counted; empty if it is one number.
+        name: Its name without the prefix.
+        kind: Its type: counter or gauge.
+        text: Its description.
+        field: The field of the statistics.
+        label: The name of its label; empty without one.
     """
 
     name: str
@@ -104,10 +104,10 @@ HISTOGRAM = ("request_duration_seconds", "From a request to its answer, or to it
 
 
 def known_names(channels: Collection[str], methods: Collection[str]) -> frozenset[str]:
-    """Channels and methods that are told apart.
+    """The channels and methods that have their own label values.
 
     Raises:
-        TypeError: one of them is a name, and no list.
+        TypeError: An argument is a single name, not a list.
     """
     if isinstance(channels, str) or isinstance(methods, str):
         raise TypeError("channels and methods must be lists of names, not a single name")
@@ -115,19 +115,19 @@ def known_names(channels: Collection[str], methods: Collection[str]) -> frozense
 
 
 def named(name: str, known: Collection[str]) -> str:
-    """What stands for a channel or a method."""
+    """The label value for a channel or a method."""
     return name if name in known else _OTHER
 
 
 def values_of(
     metric: Metric, statistics: object, known: Collection[str]
 ) -> Iterator[tuple[str, float]]:
-    """The values of a metric by its label; of one without a label one value, by an empty text.
+    """The values of a metric by label value; without a label, one value with an empty text.
 
     Args:
-        metric: one of `METRICS`.
-        statistics: as they are now.
-        known: channels and methods that are told apart; what is not one of them is `"other"`.
+        metric: One of `METRICS`.
+        statistics: The current statistics.
+        known: Channels and methods with their own label values; others count as `"other"`.
     """
     value: Any = getattr(statistics, metric.field)
     if not metric.label:

@@ -1,4 +1,4 @@
-"""`MessagingMetrics`: the statistics of a messaging as metrics of OpenTelemetry."""
+"""`MessagingMetrics`: the statistics of a `Messaging` as OpenTelemetry metrics."""
 
 from __future__ import annotations
 
@@ -34,23 +34,26 @@ class Measured(Protocol):
 
 
 class MessagingMetrics:
-    """Tells OpenTelemetry what a messaging counts, whenever it collects.
+    """Gives OpenTelemetry the statistics of a `Messaging` whenever it collects.
 
         from restsock.instruments.opentelemetry import MessagingMetrics
 
         metrics = MessagingMetrics(messaging, channels=["readings"])
 
-    The names are those of `MessagingCollector` for Prometheus: `restsock.messaging.` and the name.
-    Channels and methods are words of peers, so they are attributes only where they were listed.
-    Nothing is observed before the messaging is open. Without a configured SDK all of it does
-    nothing.
+    The names are those of `MessagingCollector` for Prometheus, with the prefix
+    `restsock.messaging.`. Peers choose channels and methods, so only the listed ones become
+    attribute values. Nothing is observed before the messaging is open. Without a configured SDK,
+    this does nothing.
 
     Args:
-        messaging: a `Messaging` of any of the APIs. It is asked by the thread that collects.
-        channels: names of channels to tell apart; all others are `"other"`.
-        methods: likewise of methods.
-        prefix: what the names of the metrics begin with.
-        meter_provider: makes the instruments; the global one by default.
+        messaging: A `Messaging` of any of the APIs. It is called by the thread that collects.
+        channels: Names of channels with their own attribute values; others count as `"other"`.
+        methods: The same for methods.
+        prefix: The prefix of the metric names.
+        meter_provider: Makes the instruments; by default the global one.
+
+    Raises:
+        TypeError: `channels` or `methods` is a single name, not a list.
     """
 
     def __init__(
@@ -63,7 +66,7 @@ class MessagingMetrics:
         meter_provider: metrics.MeterProvider | None = None,
     ) -> None:
         self._known = known_names(channels, methods)
-        # That of trio belongs to its loop, and this may be any thread.
+        # The trio API belongs to its loop, and this may be any thread.
         portal = getattr(messaging, "portal", None)
         look_up: Callable[..., Any] = (lambda call: call()) if portal is None else portal.look_up
         self._statistics: Callable[[], Any] = lambda: look_up(messaging.statistics)
@@ -103,5 +106,5 @@ def _histogram(meter: Meter, name: str, text: str) -> metrics.Histogram:
         return meter.create_histogram(
             name, unit="s", description=text, explicit_bucket_boundaries_advisory=SECONDS
         )
-    except TypeError:  # versions of opentelemetry-api that have buckets of views alone
+    except TypeError:  # versions of opentelemetry-api that have buckets in views only
         return meter.create_histogram(name, unit="s", description=text)

@@ -17,15 +17,15 @@ class GatewayStatisticsLike(Protocol):
 
     @property
     def channels(self) -> Mapping[str, Any]:
-        """Those of its channels, by path."""
+        """The statistics of its channels, by path."""
 
     @property
     def groups(self) -> int:
-        """Groups that somebody is in."""
+        """The number of groups with members."""
 
 
 class _Metric(NamedTuple):
-    """One metric: its name, what it is, its description, and by what it is counted, if at all."""
+    """One metric: its name, its type, its description, its field, and its label, if any."""
 
     name: str
     kind: Literal["counter", "gauge"]
@@ -49,18 +49,18 @@ _METRICS = (
 
 
 class GatewayCollector(Collector):
-    """Has Prometheus fetch what a gateway counts, whenever it asks.
+    """Gives Prometheus the statistics of a gateway whenever it scrapes.
 
         from prometheus_client import REGISTRY
         from restsock.instruments.prometheus import GatewayCollector
 
         REGISTRY.register(GatewayCollector(gateway.statistics))
 
-    Each metric has the path of the channel as its label `channel`.
+    The label `channel` of each metric is the path of the channel.
 
     Args:
         statistics: `Gateway.statistics`. It is called by the thread that collects.
-        prefix: what the names of the metrics begin with.
+        prefix: The prefix of the metric names.
     """
 
     content_type = CONTENT_TYPE_LATEST
@@ -75,7 +75,7 @@ class GatewayCollector(Collector):
         self._prefix = prefix
 
     def describe(self) -> Iterator[Metric]:
-        """None beforehand, so that nothing is asked when it is registered; see `Collector`."""
+        """Nothing, so that registering does not call `statistics`; see `Collector`."""
         return iter(())
 
     def collect(self) -> Iterator[Metric]:
@@ -98,7 +98,7 @@ class GatewayCollector(Collector):
         yield groups
 
     def exposition(self) -> bytes:
-        """These metrics alone, as Prometheus reads them; their type is `content_type`."""
+        """Only these metrics, in the text format of Prometheus, whose type is `content_type`."""
         registry = CollectorRegistry()
         registry.register(self)
         return generate_latest(registry)

@@ -1,4 +1,4 @@
-"""`MessagingCollector`: the statistics of a messaging for Prometheus."""
+"""`MessagingCollector`: the statistics of a `Messaging` for Prometheus."""
 
 from __future__ import annotations
 
@@ -31,21 +31,24 @@ _BOUNDS = (*map(str, SECONDS), "+Inf")
 
 
 class MessagingCollector(Collector):
-    """Has Prometheus fetch what a messaging counts, whenever it asks.
+    """Gives Prometheus the statistics of a `Messaging` whenever it scrapes.
 
         from prometheus_client import REGISTRY
         from restsock.instruments.prometheus import MessagingCollector
 
         REGISTRY.register(MessagingCollector(messaging.statistics, channels=["readings"]))
 
-    Channels and methods are words of peers, so they are labels only where they were listed.
+    Peers choose channels and methods, so only the listed ones become label values.
 
     Args:
-        statistics: `Messaging.statistics`, of any of the APIs. It is called by the thread that
-            collects; that of trio belongs to its loop.
-        channels: names of channels to tell apart; all others are `"other"`.
-        methods: likewise of methods.
-        prefix: what the names of the metrics begin with.
+        statistics: `Messaging.statistics` of any of the APIs. It is called by the thread that
+            collects; the one of the trio API must be called on its loop.
+        channels: Names of channels with their own label values; others count as `"other"`.
+        methods: The same for methods.
+        prefix: The prefix of the metric names.
+
+    Raises:
+        TypeError: `channels` or `methods` is a single name, not a list.
     """
 
     content_type = CONTENT_TYPE_LATEST
@@ -63,14 +66,14 @@ class MessagingCollector(Collector):
         self._prefix = prefix
 
     def describe(self) -> Iterator[Metric]:
-        """None beforehand, so that the messaging need not be open yet; see `Collector`."""
+        """Nothing, so that the messaging need not be open yet; see `Collector`."""
         return iter(())
 
     def collect(self) -> Iterator[Metric]:
         """See `Collector`.
 
         Raises:
-            MessagingClosed: the messaging was not opened yet.
+            MessagingClosed: The messaging was not opened yet.
         """
         statistics = self._statistics()
         for metric in METRICS:
@@ -83,10 +86,10 @@ class MessagingCollector(Collector):
         yield self._times(statistics)
 
     def exposition(self) -> bytes:
-        """These metrics alone, as Prometheus reads them; their type is `content_type`.
+        """Only these metrics, in the text format of Prometheus, whose type is `content_type`.
 
         Raises:
-            MessagingClosed: as `collect`.
+            MessagingClosed: The messaging was not opened yet.
         """
         registry = CollectorRegistry()
         registry.register(self)

@@ -2,9 +2,9 @@
 
 They need opentelemetry-api: `pip install 'restsock[opentelemetry]'`.
 
-A trace goes through the tunnel: what the caller has as its current span becomes the parent of a
-span around the peer's app. Names of attributes are those of the semantic conventions for HTTP
-(1.23 and later, the stable ones). Without a configured SDK all of it does nothing.
+A trace continues through the tunnel: the caller's current span becomes the parent of a span around
+the peer's app. Attribute names are those of the stable semantic conventions for HTTP (1.23 and
+later). Without a configured SDK, this does nothing.
 """
 
 from __future__ import annotations
@@ -31,34 +31,34 @@ __all__ = ["MessagingMetrics", "OpenTelemetryInstrument"]
 
 _SCHEMA = "https://opentelemetry.io/schemas/1.23.0"
 
-# Others are `_OTHER` to the conventions: a method is the peer's word, and names the span.
+# The conventions call others `_OTHER`: peers choose the method, and it is part of the span's name.
 _METHODS = frozenset(
     ("CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "QUERY", "TRACE")
 )
 
 
 class OpenTelemetryInstrument(Instrument):
-    """Carries the context of traces along with requests, and opens a span around an app's call.
+    """Propagates the trace context with requests, and opens a span around each call of an app.
 
         from restsock.instruments.opentelemetry import OpenTelemetryInstrument
 
         restsock.connect(url, app=app, instrument=OpenTelemetryInstrument())
         restsock.listen(host, port, instrument=OpenTelemetryInstrument())
 
-    On the calling side the current span (and baggage, if the propagator carries it) is put into the
-    header of each request, whichever way it is made: `requests`, httpx, `client.request`. A
-    field that the request has already stays as it is, so this goes together with instrumentations
-    of `requests` or httpx, which also open a span for the call.
+    On the calling side the context of the current span (and baggage, if the propagator has it) is
+    added to the header of each request, however it is made: `requests`, httpx, `client.request`.
+    Fields that the request already has are kept. So this works together with instrumentations of
+    `requests` or httpx, which also open a span for the call.
 
-    On the serving side a span of kind SERVER, child of the caller's, is the current one in the task
-    or the thread that runs the app: on trio, on asyncio, in the threads of WSGI.
+    On the serving side a span of kind SERVER, a child of the caller's span, is current in the task
+    or thread that runs the app: on trio, on asyncio, in the threads of WSGI.
 
     Args:
-        tracer_provider: makes the spans; the global one by default.
-        propagator: reads and writes the header fields; the global one by default. That one believes
-            the peer its trace id and its baggage: where peers are not trusted, give one that does
-            not carry baggage (`TraceContextTextMapPropagator()`).
-        query: whether `url.query` is recorded; a query may hold secrets.
+        tracer_provider: Makes the spans; by default the global one.
+        propagator: Reads and writes the header fields; by default the global one. That one accepts
+            the trace id and the baggage of the peer: if peers are not trusted, use one without
+            baggage (`TraceContextTextMapPropagator()`).
+        query: Whether `url.query` is recorded; a query may contain secrets.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class OpenTelemetryInstrument(Instrument):
         self._query = query
 
     def request_fields(self, head: RequestHead) -> Headers:
-        """The fields that carry the caller's context, without those that are there already."""
+        """The fields with the caller's context, except those that the request already has."""
         carrier: dict[str, str] = {}
         self._carrying().inject(carrier)
         if not carrier:
@@ -85,7 +85,7 @@ class OpenTelemetryInstrument(Instrument):
         return [(name, value) for name, value in fields if name.lower() not in present]
 
     def serving_begun(self, connection: Connection, head: RequestHead) -> tuple[Span, Token[Any]]:
-        """Opens the span and makes it the current one."""
+        """Opens the span and makes it current."""
         method = head.method.decode("ascii")
         known = method in _METHODS
         parent = self._carrying().extract(_carrier_of(head.headers))
@@ -100,7 +100,7 @@ class OpenTelemetryInstrument(Instrument):
         return span, context.attach(trace.set_span_in_context(span, parent))
 
     def serving_ended(self, token: tuple[Span, Token[Any]], status: int) -> None:
-        """Ends the span; makes the one before it the current one again."""
+        """Ends the span; makes the previous one current again."""
         span, attached = token
         context.detach(attached)
         if status:
@@ -113,7 +113,7 @@ class OpenTelemetryInstrument(Instrument):
     def call_begun(
         self, channel: str, key: str, fields: Mapping[str, str]
     ) -> tuple[Span, Token[Any]]:
-        """Opens the span of a gateway's call, and makes it the current one."""
+        """Opens the span of a gateway's call, and makes it current."""
         parent = self._carrying().extract(dict(fields))
         attributes = {"restsock.gateway.channel": channel, "restsock.gateway.key": key}
         span = self._tracer.start_span(
@@ -122,7 +122,7 @@ class OpenTelemetryInstrument(Instrument):
         return span, context.attach(trace.set_span_in_context(span, parent))
 
     def call_fields(self) -> Mapping[str, str]:
-        """The fields that carry the context of the call's span."""
+        """The fields with the context of the call's span."""
         carrier: dict[str, str] = {}
         self._carrying().inject(carrier)
         return {name.lower(): value for name, value in carrier.items()}
@@ -130,13 +130,13 @@ class OpenTelemetryInstrument(Instrument):
     def call_ended(
         self, token: tuple[Span, Token[Any]], status: int, error: BaseException | None
     ) -> None:
-        """Ends the span, with what went wrong; makes the one before it the current one again."""
+        """Ends the span, with the error, if any; makes the previous one current again."""
         span, attached = token
         context.detach(attached)
         if status:
             span.set_attribute("restsock.gateway.status", status)
         if error is not None:
-            # Its words may hold a secret.
+            # Its message may contain a secret.
             span.set_attribute("error.type", type(error).__qualname__)
             span.add_event("exception", {"exception.type": type(error).__qualname__})
         elif status >= 500:
@@ -158,7 +158,7 @@ class OpenTelemetryInstrument(Instrument):
             "network.protocol.version": "1.1",
             "restsock.connection.id": connection.id,
         }
-        if peer.host:  # else it is a Unix socket
+        if peer.host:  # otherwise it is a Unix socket
             attributes["network.peer.address"] = attributes["client.address"] = peer.host
         if peer.port:
             attributes["network.peer.port"] = peer.port
@@ -179,7 +179,7 @@ class OpenTelemetryInstrument(Instrument):
 
 
 def _carrier_of(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
-    """Header fields by their names in lower case; a repeated one is a list (RFC 9110, 5.3)."""
+    """Header fields by name in lower case; repeated ones are joined (RFC 9110, section 5.3)."""
     carrier: dict[str, str] = {}
     for name, value in headers:
         key = name.lower().decode("latin-1")

@@ -1,7 +1,7 @@
 """Metrics for Prometheus. Needs prometheus-client: `pip install 'restsock[prometheus]'`.
 
-Every label has a fixed set of values: what a peer chooses (a name, a path, a method, a close code
-out of thousands) is never one, because each new value is a time series that is kept indefinitely.
+Every label has a fixed set of values. What a peer chooses (a name, a path, a method, any close
+code) is never a label value, because each new value is a time series that is kept indefinitely.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ __all__ = ["GatewayCollector", "MessagingCollector", "PrometheusInstrument"]
 _DIRECTIONS: tuple[Direction, ...] = ("sent", "received")
 _CLASSES = ("1xx", "2xx", "3xx", "4xx", "5xx")
 
-# Seconds. Through a tunnel on one machine a request takes tenths of a millisecond; the upper end is
-# where callers give up.
+# Seconds. Through a tunnel on one machine a request takes tenths of a millisecond; at the upper end
+# callers give up.
 _REQUEST_BUCKETS = (
     *(0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1),
     *(0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0),
@@ -35,12 +35,12 @@ _ROUND_TRIP_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.2
 
 _M = TypeVar("_M", Counter, Gauge, Histogram)
 
-# What stands for names that were not listed, and for peers that have none.
+# The label value for names that were not listed, and for peers without a name.
 _OTHER = "other"
 
 
 class PrometheusInstrument(Instrument):
-    """Counts, measures and times what happens, for Prometheus to fetch.
+    """Metrics of clients, servers and gateways for Prometheus.
 
         from prometheus_client import start_http_server
         from restsock.instruments.prometheus import PrometheusInstrument
@@ -52,14 +52,16 @@ class PrometheusInstrument(Instrument):
     registry or another prefix. An event costs about a microsecond, a request about five of them.
 
     Args:
-        registry: where the metrics are registered; that of prometheus-client by default.
-        prefix: what their names begin with.
-        peers: names of peers to tell apart, in a label `peer` of what is counted for each request
-            and connection; all others are `"other"` in it. Without any there is no such label.
-        buckets: upper bounds of the histogram of requests, in seconds.
+        registry: Where the metrics are registered; by default the registry of prometheus-client.
+        prefix: The prefix of the metric names.
+        peers: Names of peers with their own values of the label `peer`, which metrics of requests
+            and connections then have; others count as `"other"`. Without names, there is no such
+            label.
+        buckets: Upper bounds of the histogram of requests, in seconds.
 
     Raises:
-        ValueError: the registry has metrics of these names already.
+        ValueError: The registry already has metrics with these names.
+        TypeError: `peers` is a single name, not a list.
     """
 
     def __init__(
@@ -174,10 +176,10 @@ class PrometheusInstrument(Instrument):
             Counter, "limits_hit_total", "How often a limit was in the way, by its name", "limit"
         )
         self._queue = metric(Gauge, "queue_depth", "Requests that wait in a queue", "queue")
-        # Kept, because looking one up by its labels costs more than counting. There are few.
+        # Kept, because looking one up by its labels is slower than counting. There are few.
         self._stream_gauges = {d: self._streams.labels(d) for d in _DIRECTIONS}
         self._ended: dict[tuple[str, ...], tuple[Counter, Counter, Histogram]] = {}
-        # There from the beginning, so that the first event is a step from 0.
+        # Created at the start, so that the first event is an increase from 0.
         for side in ("dialer", "listener"):
             self._handshakes.labels(side)
         for outcome in OUTCOMES:
@@ -287,7 +289,7 @@ class PrometheusInstrument(Instrument):
         self._queue.labels(name).set(depth)
 
     def _children(self, *labels: str) -> tuple[Counter, Counter, Histogram]:
-        """What counts requests that have ended alike."""
+        """The metrics for requests with these labels."""
         *peer, direction, outcome, status = labels
         return (
             self._requests.labels(*peer, direction, outcome),
@@ -300,7 +302,7 @@ class PrometheusInstrument(Instrument):
         return metric.labels(*peer) if peer else metric
 
     def _peer(self, connection: Connection) -> tuple[str, ...]:
-        """The value of the label `peer`, if there is that label."""
+        """The value of the label `peer`, if there is such a label."""
         if not self._peers:
             return ()
         name = connection.name
@@ -308,7 +310,7 @@ class PrometheusInstrument(Instrument):
 
 
 def _code(code: int) -> str:
-    """A close code as a label: only those that restsock itself knows."""
+    """A close code as a label value: only codes that restsock itself knows."""
     return str(int(code)) if code in _CODES else _OTHER  # an IntEnum has another text on 3.10
 
 

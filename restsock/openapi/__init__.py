@@ -1,4 +1,7 @@
-"""OpenAPI at either end: messages are held to the contract that both sides know."""
+"""OpenAPI at either end: requests and responses are validated against a document.
+
+The document is also called the *contract* of an API.
+"""
 
 from __future__ import annotations
 

@@ -1,17 +1,19 @@
-"""The listening side: `listen` makes a `Server`, which accepts peers and knows them.
+"""The listening side: `listen` makes a `Server`, which accepts peers and finds them by name.
 
-- `_listen`: the arguments, checked.
-- `_accept`: sockets, and the loop that accepts; `_place` and `_listening`: where, now and later.
+- `_listen`: checks the arguments.
+- `_accept`: sockets, and the accept loop; `_place`, `_listening`: where to listen, now and later.
 - `_unix`: a Unix socket and its file; `_inherited`: sockets that a parent process has bound.
-- `_front_door`, `_http_clients`: what clients of plain HTTP get on the same port.
+- `_front_door`, `_http_clients`: clients of plain HTTP on the same port.
 - `_handed_over`: sockets that a web server has accepted.
-- `_newcomers`: from an accepted socket to a connection.
-- `_registrar`: enters connections into the `_registry`, where they are found, and tells of it.
-- `_peers`: keeps the connections of peers while they last.
-- `_server`: what a program sees of it.
-- `_events`: what happens to connections, for subscribers.
-- `_route`: requests to a peer by its name; `_by_name`: the same of a server.
-- `_views`: what the APIs beside that for trio show of it.
+- `_newcomers`: from an accepted socket to a connection; `_proxies`: the address of a dialer.
+- `_connection_limiter`: how many connections there may be.
+- `_registrar`: adds connections to the `_registry`, where they are found, and publishes events.
+- `_peers`: the connections of peers; `_connection_tasks`: their tasks.
+- `_peer_endpoint`: peers that speak another protocol.
+- `_server`: the public class.
+- `_events`: connection events, for subscribers.
+- `_route`: requests to a peer by its name; `_by_name`: the same for a server.
+- `_views`: what the APIs for threads and asyncio show of it.
 """
 
 from __future__ import annotations

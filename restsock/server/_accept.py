@@ -1,4 +1,4 @@
-"""Sockets that listen, and the loop that accepts from them whatever happens."""
+"""Listening sockets, and the accept loop, which continues after errors."""
 
 from __future__ import annotations
 
@@ -30,19 +30,19 @@ __all__ = [
 Listener: TypeAlias = trio.abc.Listener[Any]
 
 OpenListeners: TypeAlias = Callable[[str | None, int, SocketOptions], Awaitable[Sequence[Listener]]]
-"""Opens what to accept from, given host, port and options of the sockets."""
+"""Opens the listeners, given host, port and socket options."""
 
 PeerOf: TypeAlias = Callable[..., Peer]
-"""Tells where a newcomer is, given its stream and, by keyword, whether it speaks TLS."""
+"""Returns the address of a newcomer, given its stream and, by keyword, whether it uses TLS."""
 
 _log = PartLog("restsock.server")
 
-# How often to look for one port that is free on all addresses of a host name.
+# How often to try to find one port that is free on all addresses of a host name.
 _PORT_TRIES = 10
-# The kernel takes its own maximum for more than that, and some have 16 bits for it.
+# Above this a kernel uses its own maximum, and some kernels have only 16 bits for it.
 _MAX_BACKLOG = 0xFFFF
 # Seconds to wait when the system has no file descriptor or memory for another socket. Meanwhile
-# newcomers queue in the kernel.
+# new connections queue in the kernel.
 _PAUSE = 0.1
 
 _ADVICE = {
@@ -55,16 +55,16 @@ _ADVICE = {
 async def open_listeners(
     host: str | None, port: int, options: SocketOptions
 ) -> list[trio.SocketListener]:
-    """Binds and listens, on every address of the host, all on the same port.
+    """Binds every address of the host on the same port, and listens.
 
     Raises:
-        OSError: An address cannot be bound, or the host is not known.
+        OSError: An address cannot be bound, or the host is unknown.
     """
     for _ in range(_PORT_TRIES):
         listeners = await _bind(host, port, options)
         if port or len(listeners) == 1:
             return listeners
-        # With port 0 the kernel gave each address a port of its own. Take the first for all.
+        # With port 0 the kernel chose a different port for each address. Use the first for all.
         chosen = listeners[0].socket.getsockname()[1]
         _close(listeners)
         try:
@@ -76,7 +76,7 @@ async def open_listeners(
 
 
 async def _bind(host: str | None, port: int, options: SocketOptions) -> list[trio.SocketListener]:
-    """As `trio.open_tcp_listeners`, which has no place for socket options."""
+    """Like `trio.open_tcp_listeners`, which takes no socket options."""
     try:
         found = await trio.socket.getaddrinfo(
             host, port, type=trio.socket.SOCK_STREAM, flags=trio.socket.AI_PASSIVE
@@ -90,7 +90,7 @@ async def _bind(host: str | None, port: int, options: SocketOptions) -> list[tri
             try:
                 sock = trio.socket.socket(family, kind, protocol)
             except OSError as exc:
-                # A system without IPv6 may still know the IPv6 addresses of a name.
+                # A system without IPv6 may still resolve a name to IPv6 addresses.
                 if exc.errno != errno.EAFNOSUPPORT:
                     raise
                 unknown = exc
@@ -98,14 +98,14 @@ async def _bind(host: str | None, port: int, options: SocketOptions) -> list[tri
             try:
                 prepare_listening_socket(sock, options)
                 if family == trio.socket.AF_INET6:
-                    # IPv4 has a socket of its own, on all systems alike.
+                    # IPv4 has its own socket, on all systems.
                     sock.setsockopt(trio.socket.IPPROTO_IPV6, trio.socket.IPV6_V6ONLY, 1)
                 await sock.bind(where)
                 sock.listen(backlog_of(options))
                 listeners.append(trio.SocketListener(sock))
             except OSError as exc:
                 sock.close()
-                # Nor may its loopback have IPv6, while its "localhost" does.
+                # "localhost" may have an IPv6 address while the loopback interface has none.
                 if exc.errno == errno.EADDRNOTAVAIL and where[0] == "::1":
                     unknown = _explained(exc, *where[:2])
                     continue
@@ -127,7 +127,7 @@ def _close(listeners: Iterable[trio.SocketListener]) -> None:
 
 
 def _explained(error: OSError, host: str | None, port: int) -> OSError:
-    """The same error, with the address that it is about and what to do."""
+    """The same error, with the address and with advice."""
     address = f"[{host}]:{port}" if host is not None and ":" in host else f"{host or '*'}:{port}"
     text = f"cannot listen on {address}: {error.strerror or error}"
     if error.errno in _ADVICE:
@@ -138,15 +138,15 @@ def _explained(error: OSError, host: str | None, port: int) -> OSError:
 
 
 def backlog_of(options: SocketOptions) -> int:
-    """How many newcomers the kernel is to hold."""
+    """The length of the kernel's queue of new connections."""
     return _MAX_BACKLOG if options.backlog is None else options.backlog
 
 
 async def accept_forever(listener: Listener, greet: Callable[[trio.abc.Stream], object]) -> None:
-    """Hands each newcomer to `greet`, which must not block, until the listener is closed.
+    """Passes each new connection to `greet`, which must not block, until the listener is closed.
 
-    A failing accept is logged, when it begins and when it is over, and tried again after a pause:
-    running out of file descriptors must not end the server.
+    If accepting fails, it is tried again after a pause, since running out of file descriptors must
+    not end the server. The beginning and the end of the failure are logged.
     """
     failures = 0
     begun = 0.0
@@ -170,7 +170,7 @@ async def accept_forever(listener: Listener, greet: Callable[[trio.abc.Stream], 
 
 
 def accept_queued(listener: Listener, greet: Callable[[trio.abc.Stream], object]) -> None:
-    """Hands over those whom the system has let in, and nobody has accepted yet. Does not wait."""
+    """Accepts and passes on all connections in the kernel's queue. Does not wait."""
     sock: trio.socket.SocketType | None = getattr(listener, "socket", None)
     if sock is None:
         return
@@ -179,27 +179,27 @@ def accept_queued(listener: Listener, greet: Callable[[trio.abc.Stream], object]
         while True:
             try:
                 newcomer, _ = queue.accept()
-            except OSError:  # there is none, or it has left
+            except OSError:  # there is none, or it has gone
                 return
             greet(trio.SocketStream(trio.socket.from_stdlib_socket(newcomer)))
 
 
 def address_of(listener: Listener) -> tuple[str, int]:
-    """Host and port of a listener; of a Unix socket its path and 0."""
+    """The host and port of a listener; for a Unix socket, its path and 0."""
     sock: trio.socket.SocketType | None = getattr(listener, "socket", None)
     if sock is None:
         return ("memory", 0)
     if sock.family == UNIX:
-        # The name of an abstract one begins with a zero byte, and systemd writes "@" for that.
+        # The name of an abstract socket begins with a zero byte, which systemd writes as "@".
         return (os.fsdecode(sock.getsockname()).replace("\0", "@"), 0)
     host, port, *more = sock.getsockname()
-    # A link-local address can be dialed only with the interface that it is on.
+    # A link-local address can be dialed only together with its interface.
     zone = more[1] if len(more) == 2 else 0
     return (f"{host}%{socket.if_indextoname(zone)}" if zone else host, port)
 
 
 def peer_of(stream: trio.abc.Stream, *, tls: bool) -> Peer:
-    """Where a newcomer is.
+    """The address of a newcomer.
 
     Raises:
         OSError: It has gone already.

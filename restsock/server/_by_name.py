@@ -1,4 +1,4 @@
-"""Requests to peers by their names, of servers whose routes are for tasks."""
+"""Requests to peers by name, for the async servers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["RequestsByName"]
 
 
 class RequestsByName(AdaptersByName):
-    """What a server for trio and one for asyncio have in common."""
+    """What the servers for trio and for asyncio have in common."""
 
     @abstractmethod
     def route(self, name: str) -> Any:
@@ -36,16 +36,17 @@ class RequestsByName(AdaptersByName):
     ) -> Response:
         """Sends a request to the peer of this name and reads the whole response.
 
-        What is sent again by itself is told at `Client.request`. If cancelled, the stream is reset
-        and the peer's app learns of it.
+        `Client.request` says which requests are sent again automatically. If cancelled, the stream
+        is reset and the peer's app learns of it.
 
         Args:
-            name: The peer's.
+            name: The peer's name.
 
         Raises:
-            PeerNotFound: No peer of that name was ever here, and none came within
+            PeerNotFound: No peer of that name was ever connected, and none connected within
                 `Timeouts.connect`. A retry is safe.
-            PeerUnavailable: It was, and did not come back in that time. A retry is safe.
+            PeerUnavailable: The peer was connected before, but not within that time. A retry is
+                safe.
         """
         response: Response = await self.route(name).request(
             method, target, headers=headers, body=body, timeout=timeout, scheme=scheme

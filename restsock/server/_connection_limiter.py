@@ -1,4 +1,4 @@
-"""How many connections a server has room for, in all and for each address."""
+"""Limits the connections of a server, in total and for each address."""
 
 from __future__ import annotations
 
@@ -11,39 +11,38 @@ from restsock.auth import Refused
 
 __all__ = ["RETRY_AFTER", "ConnectionLimiter", "network_of"]
 
-# Seconds that one for whom there is no room is asked to wait. Our clients have a backoff of their
-# own.
+# Seconds for the Retry-After of a refused dialer. Our clients have their own backoff.
 RETRY_AFTER = "5"
 
 
 class ConnectionLimiter:
-    """Counts the connections of a server, those that are still in their handshake included.
+    """Counts the connections of a server, including those whose handshake is not complete.
 
     A slot is acquired right before the upgrade is accepted: after the authentication, so that
-    strangers get none, and before the handshake, so that all who got their 101 have one.
+    strangers get no slot, and before the handshake, so that every dialer with a 101 has one.
 
     Args:
-        limits: `max_connections` and `max_connections_per_address` of them.
-        limit_log: Counts who is turned away.
+        limits: Has `max_connections` and `max_connections_per_address`.
+        limit_log: Counts refused dialers.
 
     Attributes:
-        limits: May be others from some time on; those who have a slot keep it.
+        limits: The limits for new connections. They may be replaced; acquired slots are kept.
     """
 
     def __init__(self, limits: Limits, limit_log: LimitLog) -> None:
         self.limits = limits
         self._limit_log = limit_log
         self._taken = 0
-        self._by_network: dict[str, int] = {}  # also without a bound: there may be one later
+        self._by_network: dict[str, int] = {}  # also without a limit: there may be one later
 
     def __len__(self) -> int:
-        """How many are taken."""
+        """How many slots are in use."""
         return self._taken
 
     def acquire(self, host: str) -> Refused | None:
-        """Acquires a slot for a peer at this address, or returns what to refuse it with.
+        """Acquires a slot for a peer at this address, or returns the refusal.
 
-        The bound of its address is looked at first: it is what the peer can do something about.
+        The limit of the address is checked first: that is what the peer can change.
         """
         limits = self.limits
         most = limits.max_connections_per_address
@@ -65,7 +64,7 @@ class ConnectionLimiter:
         return refused
 
     def release(self, host: str) -> None:
-        """Gives the slot of a peer back."""
+        """Releases the slot of a peer."""
         self._taken -= 1
         network = network_of(host)
         self._by_network[network] -= 1
@@ -76,7 +75,7 @@ class ConnectionLimiter:
 def network_of(host: str) -> str:
     """What counts as one address: an IPv4 address, or the /64 network of an IPv6 address.
 
-    A single host may have a whole /64 to choose its addresses from (RFC 8273).
+    A single host may own a whole /64 (RFC 8273).
     """
     address = ip_of(host)
     if not isinstance(address, ipaddress.IPv6Address):

@@ -1,4 +1,4 @@
-"""The tasks of the connections of a server: most of the time, a connection has none."""
+"""The tasks of a server's connections. Most of the time, a connection has none."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _log = PartLog("restsock.server")
 
 
 class ConnectionTasks:
-    """Runs what connections need tasks for, and tells when one has ended.
+    """Runs the tasks of connections, and reports the end of each connection.
 
     Args:
-        on_end: Is called once for each connection that was begun here.
+        on_end: Called once for each connection that was begun here.
     """
 
     def __init__(self, on_end: Callable[[Connection], object]) -> None:
@@ -27,16 +27,16 @@ class ConnectionTasks:
         self._cancelled = False
 
     def start(self, nursery: trio.Nursery) -> None:
-        """Where the tasks run."""
+        """Sets the nursery in which the tasks run."""
         self._nursery = nursery
 
     def need(self, connection: Connection) -> None:
-        """A connection that was idle has a task; see `Connection.begin`."""
+        """Starts the task of a connection that was idle; see `Connection.begin`."""
         assert self._nursery is not None
         self._nursery.start_soon(self._run, connection)
 
     async def _run(self, connection: Connection) -> None:
-        """Raises nothing: the others go on."""
+        """Runs a connection. Raises nothing, so that the others continue."""
         try:
             await connection.run_tasks()
         except Exception:  # noqa: BLE001  # a bug of ours must not end the server
@@ -52,7 +52,7 @@ class ConnectionTasks:
                 self._drop(connection)
 
     def drop_all(self, connections: Iterable[Connection]) -> None:
-        """Ends those that have no task, since the server is cancelled."""
+        """Ends the connections without a task, because the server is cancelled."""
         self._cancelled = True
         for connection in list(connections):
             self._drop(connection)

@@ -1,11 +1,11 @@
-"""What happens to a server's connections, for any number of subscribers.
+"""The connection events of a server, for any number of subscribers.
 
 Rules:
 
-- Publishing never waits and never fails: a subscriber has a bounded queue of its own, and one that
-  does not read loses events. In their place it finds one `EventsLost`, with their number.
-- What waits is bounded by its weight, too: the events keep the metadata of peers that have gone.
-- What a subscriber gets is in order and has no other gap: the newest are dropped, not the oldest.
+- Publishing never waits and never fails. Each subscriber has its own bounded queue; if it does not
+  read, it loses events. In their place it finds one `EventsLost`, with their number.
+- The queue is also limited in memory, since events keep the metadata of peers that have gone.
+- Events arrive in order and without any other gap: the newest are dropped, not the oldest.
 - A `Subscription` may be read on the loop (`async for`) or, event by event, from any thread.
 """
 
@@ -27,25 +27,25 @@ __all__ = ["ConnectionEvent", "EventHub", "EventType", "Subscription"]
 _MAX_WEIGHT = 16 * 1024 * 1024
 
 EventType = Literal["ConnectionReceived", "ConnectionClosed", "ConnectionFailure", "EventsLost"]
-"""What has happened; see `ConnectionEvent.type`."""
+"""The type of an event; see `ConnectionEvent.type`."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ConnectionEvent:
-    """Something that happened to a connection of a server.
+    """An event of a connection of a server.
 
     Attributes:
-        type: `"ConnectionReceived"`: its handshake is complete, it can be called;
-            `"ConnectionClosed"`: it ended cleanly; `"ConnectionFailure"`: it ended in another way;
-            `"EventsLost"`: this subscriber has missed `lost` events here. (Look at
-            `Server.connections` to learn the present state.)
+        type: `"ConnectionReceived"`: its handshake is complete, and it can be called.
+            `"ConnectionClosed"`: it ended cleanly. `"ConnectionFailure"`: it ended in another way.
+            `"EventsLost"`: this subscriber has missed `lost` events here; `Server.connections` has
+            the current state.
         connection_id: The id, the same at both peers; empty with `"EventsLost"`.
-        name: The name that the dialing peer gave itself, if any.
-        metadata: The metadata that it sent along, any JSON value.
+        name: The name of the dialing peer, if any.
+        metadata: The metadata of the dialing peer, any JSON value.
         principal: The name of its principal; `None` without authentication.
         reason: Why the connection ended, for people.
-        code: The WebSocket close code with which it ended (spec/protocol.md, section 16); 1006
-            when the peer was gone without one.
+        code: The WebSocket close code with which it ended (spec/protocol.md, section 16); 1006 if
+            there was none.
         lost: How many events are missing, with `"EventsLost"`.
     """
 
@@ -60,20 +60,20 @@ class ConnectionEvent:
 
 
 class Subscription:
-    """The events of a server, from the moment of `Server.events()` on.
+    """The events of a server, from the call of `Server.events()` on.
 
         async with server.events() as events:      # or without `async with`
             async for event in events: ...
 
-    The iteration ends when the server has closed, after the last event, or when the
-    subscription is closed. Several tasks may read one subscription; each event goes to one of them.
+    The iteration ends after the last event when the server has closed, or when the subscription is
+    closed. Several tasks may share one subscription; each event goes to one of them.
 
     Args:
-        hub: What publishes.
-        capacity: Events that may wait to be read.
-        wake: Called on the loop whenever there is something to read, or the end was reached.
-            It must neither block nor raise. `threading.Semaphore().release` and a
-            `queue.SimpleQueue().put` are such functions, which lets a thread wait.
+        hub: The hub that publishes.
+        capacity: How many events may wait to be read.
+        wake: Called on the loop whenever there is something to read, or at the end. It must neither
+            block nor raise. A thread can wait with `threading.Semaphore().release` or
+            `queue.SimpleQueue().put`.
     """
 
     def __init__(
@@ -88,15 +88,15 @@ class Subscription:
         self._weight = 0
         self._lost = 0
         self._ended = False
-        # The queue and its count of losses change together; a reader may be on another thread.
+        # The queue and the number of lost events change together; readers may be on other threads.
         self._lock = threading.Lock()
         self._readers = trio.lowlevel.ParkingLot()
 
     async def receive(self) -> ConnectionEvent:
-        """Waits for the next event, on the loop. A checkpoint. Cancelled, it takes none.
+        """Waits for the next event, on the loop. A checkpoint. If cancelled, no event is lost.
 
         Raises:
-            trio.EndOfChannel: There are no more: the server or the subscription was closed.
+            trio.EndOfChannel: There are no more events: the server or this was closed.
         """
         await trio.lowlevel.checkpoint_if_cancelled()
         while True:
@@ -112,8 +112,8 @@ class Subscription:
         """Takes the next event without waiting. May be called from any thread.
 
         Raises:
-            trio.WouldBlock: There is none now.
-            trio.EndOfChannel: There will be no more.
+            trio.WouldBlock: There is no event now.
+            trio.EndOfChannel: There are no more events: the server or this was closed.
         """
         with self._lock:
             if self._queue:
@@ -127,7 +127,7 @@ class Subscription:
             raise trio.WouldBlock
 
     def close(self) -> None:
-        """Ends the subscription; what waits unread is dropped. On the loop; raises nothing."""
+        """Ends the subscription and drops unread events. On the loop; raises nothing."""
         self._hub.discard(self)
         with self._lock:
             self._queue.clear()
@@ -141,7 +141,7 @@ class Subscription:
         await trio.lowlevel.checkpoint()
 
     def put(self, event: ConnectionEvent, weight: int) -> None:
-        """Takes in an event, and what its metadata weighs. For the hub."""
+        """Queues an event, with the memory that its metadata takes. For the hub."""
         with self._lock:
             too_heavy = self._queue and self._weight + weight > _MAX_WEIGHT
             if len(self._queue) >= self._capacity or too_heavy:
@@ -154,7 +154,7 @@ class Subscription:
         self._notify()
 
     def end(self) -> None:
-        """Lets the readers see the end, after what still waits. For the hub; raises nothing."""
+        """Shows the readers the end, after the queued events. For the hub; raises nothing."""
         with self._lock:
             self._ended = True
         self._notify()
@@ -187,7 +187,7 @@ class Subscription:
 
 
 class EventHub:
-    """Hands each event to all subscriptions. On the loop only."""
+    """Passes each event to all subscriptions. On the loop only."""
 
     def __init__(self) -> None:
         self._subscriptions: set[Subscription] = set()
@@ -206,18 +206,18 @@ class EventHub:
         return subscription
 
     def discard(self, subscription: Subscription) -> None:
-        """Publishes to it no more."""
+        """Stops publishing to a subscription."""
         self._subscriptions.discard(subscription)
 
     def publish(self, event: ConnectionEvent) -> None:
-        """Tells all subscribers. Never waits."""
+        """Passes an event to all subscriptions. Never waits."""
         if self._subscriptions:
             weight = weight_of(event.metadata) or 0
             for subscription in self._subscriptions:
                 subscription.put(event, weight)
 
     def end(self) -> None:
-        """Ends all subscriptions, after what they have not read yet."""
+        """Ends all subscriptions, after their unread events."""
         self._ended = True
         for subscription in self._subscriptions:
             subscription.end()

@@ -1,8 +1,8 @@
 """What a listener answers to clients of plain HTTP, besides the peers that dial in.
 
-A port that takes peers reads a head of HTTP/1.1 first anyway. One that offers restsock.v1 is a
-peer's; with any of `ingress=`, `endpoints=` and `health_path=` all others are requests, which are
-exchanges like those of peers and go to a handler by their path.
+On any port for peers the listener first reads an HTTP/1.1 head. A head that offers restsock.v1
+comes from a peer. With any of `ingress=`, `endpoints=` and `health_path=`, all others are requests:
+exchanges like those of peers, passed to a handler by their path.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 __all__ = ["CallsPeers", "FrontDoor", "IngressLike", "PeersLike", "read_head"]
 
 _READ = 16 * 1024
-# An upgrade that offers our subprotocol; whatever else is wrong with it is answered as before.
+# An upgrade that offers our subprotocol; its other errors are answered by the handshake.
 _PEER = re.compile(
     rb"\r\nsec-websocket-protocol:[^\r\n]*\b" + re.escape(SUBPROTOCOL.encode()) + rb"\b",
     re.IGNORECASE,
@@ -59,47 +59,47 @@ class PeersLike(Protocol):
 
     @property
     def options(self) -> Options:
-        """For what comes from now on."""
+        """The options for new connections."""
 
     @property
     def url(self) -> str:
-        """What a client on the same network dials."""
+        """The URL for clients on the same network."""
 
     def tell_urls(self, urls_of: Callable[[str], Sequence[str]]) -> None:
-        """Has newcomers be told where plain HTTP reaches them."""
+        """Sets the function that returns the URLs at which plain HTTP reaches a peer."""
 
     @property
     def instrument(self) -> Instruments | None:
-        """Is told of what happens."""
+        """The instruments, if any."""
 
     def submit(self, name: str, exchange: Exchange) -> None:
-        """Hands an exchange to the connection of a peer, or lets it wait for one."""
+        """Submits an exchange to the connection of a peer, or queues it for the next one."""
 
     def health(self) -> Health:
         """Whether peers can connect."""
 
     def route(self, name: str) -> Route:
-        """The way to the peer of that name."""
+        """The route to the peer of that name."""
 
 
 class CallsPeers(Protocol):
-    """A `Handler` that calls the peers of the server whose endpoint it is.
+    """A `Handler` that is an endpoint of a server, and calls the peers of that server.
 
-    An ingress is none of these: whoever makes it an endpoint says himself whose peers it is for.
+    An ingress is not one: a program that makes it an endpoint sets its server itself.
     """
 
     def bind_peers(self, server: PeersLike) -> None:
-        """Learns whose peers they are. Called once for each server, before anything is served."""
+        """Sets the server. Called once for each server, before anything is served."""
 
 
 class IngressLike(Protocol):
     """A `Handler` that passes requests on to the peers of a server; see `restsock.ingress`."""
 
     def bind(self, server: PeersLike, *, loopback: bool) -> None:
-        """Learns whose peers they are. Called once, before anything is served."""
+        """Sets the server. Called once, before anything is served."""
 
     def serve_here(self, loop: asyncio.AbstractEventLoop | None) -> None:
-        """Has its authenticators that are async run on this loop. Before it runs."""
+        """Makes its async authenticators run on this loop. Called before it runs."""
 
     def handle(self, exchange: Exchange) -> None:
         """See `Handler`."""
@@ -109,35 +109,35 @@ class IngressLike(Protocol):
 
 
 class Paths(Protocol):
-    """Handlers by their paths, which may change while they serve: `restsock.gateway.Gateway`."""
+    """Handlers by path, which may change while they serve: `restsock.gateway.Gateway`."""
 
     def handler_at(self, path: str) -> Handler | None:
-        """What serves the requests for exactly this path."""
+        """The handler for exactly this path, or `None`."""
 
     def bind_peers(self, server: PeersLike) -> None:
         """See `CallsPeers`."""
 
     def on_asyncio(self, face: Callable[[Connection], Any]) -> object:
-        """Has them run on the loop of asyncio that runs here."""
+        """Makes them run on the asyncio loop that runs here."""
 
     def running(self) -> AbstractAsyncContextManager[None]:
         """See `Handler`."""
 
 
 class FrontDoor:
-    """Gives each request to what is under its path: health, an endpoint, or the ingress.
+    """Passes each request on by its path: to the health check, an endpoint, or the ingress.
 
     Args:
-        ingress: for what is under no endpoint.
-        endpoints: apps, or handlers, by the paths that they are under; the longest prefix wins. Or
-            `Paths`, which know themselves what is where.
-        health_path: answered with 200 while the server is healthy, else with 503.
-        options: of the server.
-        peers: whether peers may dial in, too.
+        ingress: Gets the requests that are under no endpoint.
+        endpoints: Apps or handlers by path; the longest matching prefix wins. Or a `Paths`, which
+            finds its handlers itself.
+        health_path: Answered with 200 while the server is healthy, otherwise with 503.
+        options: The options of the server.
+        peers: Whether peers may dial in, too.
 
     Raises:
-        ValueError: a path is none.
-        TypeError: an endpoint is no app, or an argument is of a wrong type.
+        ValueError: A path is not valid.
+        TypeError: An endpoint is not an app, or an argument is of a wrong type.
     """
 
     def __init__(
@@ -174,7 +174,7 @@ class FrontDoor:
         self._endpoints.sort(key=lambda one: len(one[0]), reverse=True)
 
     def bind(self, server: PeersLike, *, loopback: bool) -> None:
-        """Learns whose front door it is, and whether this machine alone can reach it."""
+        """Sets the server, and whether only this machine can reach it."""
         self._health = server.health
         if self.ingress is not None:
             self.ingress.bind(server, loopback=loopback)
@@ -185,7 +185,7 @@ class FrontDoor:
     def serve_here(
         self, face: Callable[[Connection], Any], loop: asyncio.AbstractEventLoop | None
     ) -> None:
-        """Has the endpoints run on the loop of asyncio that runs here; see `on_asyncio`."""
+        """Makes the endpoints run on the asyncio loop that runs here; see `on_asyncio`."""
         if self.ingress is not None:
             self.ingress.serve_here(loop)
         if self._paths is not None:
@@ -193,7 +193,7 @@ class FrontDoor:
         self._endpoints = [(path, on_asyncio(app, face)) for path, app in self._endpoints]
 
     def handle(self, exchange: Exchange) -> None:
-        """Hands a request on. What no path is for gets a 404."""
+        """Passes a request on; 404 if nothing has its path."""
         path = exchange.request.target.partition(b"?")[0]
         if path == self._health_path:
             self._tell_health(exchange)
@@ -207,7 +207,7 @@ class FrontDoor:
                 return
         for prefix, handler in self._endpoints:
             below = path[len(prefix) : len(prefix) + 1] in (b"", b"/")
-            # OPTIONS * is for the server as a whole, and so for what is under all paths.
+            # OPTIONS * is for the server as a whole, so it goes to the handler of all paths.
             if (path.startswith(prefix) and below) or (path == b"*" and not prefix):
                 handler.handle(exchange)
                 return
@@ -218,7 +218,7 @@ class FrontDoor:
             answer(exchange, 404, "There is nothing here.\n")
 
     def _answered_for_peers(self, exchange: Exchange, path: bytes) -> bool:
-        """Has an endpoint of peers answer what is for it, and for nothing else; tells whether."""
+        """Lets a peer endpoint answer requests for its path only; returns whether it did."""
         peers = self._find_peers(path)
         upgrade = exchange.request.upgrade == b"websocket"
         if peers is None or not (upgrade or (self.ingress is None and not self._has(path))):
@@ -227,18 +227,18 @@ class FrontDoor:
         return True
 
     def peer_endpoint(self, received: bytes) -> PeerEndpoint | None:
-        """What takes a newcomer who has sent these bytes, if that is an endpoint of peers."""
+        """The peer endpoint for a newcomer that has sent these bytes, or `None`."""
         if not self._peer_endpoints:
             return None
         target = websocket_target(received)
         return None if target is None else self._find_peers(target.partition(b"?")[0])
 
     def _has(self, path: bytes, beyond: int = -1) -> bool:
-        """Whether a path is under another endpoint, whose own is longer than so many bytes."""
+        """Whether another endpoint with a path longer than `beyond` bytes has this path."""
         return any(_is_under(path, one) and len(one) > beyond for one, _ in self._endpoints)
 
     def _find_peers(self, path: bytes) -> PeerEndpoint | None:
-        """The endpoint of peers for a path, unless another endpoint is nearer."""
+        """The peer endpoint for a path, unless another endpoint matches more of it."""
         under = [prefix for prefix in self._peer_endpoints if _is_under(path, prefix)]
         nearest = max(under, key=len, default=None)
         if nearest is None or self._has(path, len(nearest)):
@@ -253,7 +253,7 @@ class FrontDoor:
         answer(exchange, *((200, "ok\n") if health.ok else (503, "not ok\n")), fields)
 
     def drain_soon(self, grace: float, code: int, reason: str) -> None:
-        """See `Drains`: of those endpoints that can do that."""
+        """See `Drains`: drains the endpoints that can be drained."""
         for drains in self._draining():
             drains.drain_soon(grace, code, reason)
 
@@ -292,10 +292,10 @@ def _checked_path(path: str) -> str:
 
 
 async def read_head(stream: trio.abc.Stream, limit: int) -> tuple[bytes, bool]:
-    """Reads until a head is whole, or cannot become one.
+    """Reads until a head is complete or found invalid.
 
     Returns:
-        All bytes that have come, and whether they are a peer's.
+        All bytes that were read, and whether they come from a peer.
     """
     received = b""
     while b"\r\n\r\n" not in received and len(received) <= limit:
@@ -304,5 +304,5 @@ async def read_head(stream: trio.abc.Stream, limit: int) -> tuple[bytes, bool]:
             break
         received += data
         if received.lstrip(b"\r\n")[:1] < b"!":
-            break  # no head begins like this
+            break  # this cannot begin a head
     return received, _PEER.search(received.partition(b"\r\n\r\n")[0]) is not None

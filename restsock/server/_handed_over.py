@@ -1,4 +1,4 @@
-"""Sockets that another has accepted: a web server, for `restsock.asgi`."""
+"""Sockets that something else has accepted: a web server, for `restsock.asgi`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["HandedOver"]
 
 
 class HandedOver(trio.abc.Listener[Any]):
-    """Accepts what is handed to it. One for each server; calls are made on the loop."""
+    """A listener for sockets that are handed over. One for each server; used on the loop."""
 
     def __init__(self) -> None:
         channel = trio.open_memory_channel[tuple[trio.SocketStream, Peer]](1_000_000)
@@ -33,8 +33,8 @@ class HandedOver(trio.abc.Listener[Any]):
         """Takes over a connected socket.
 
         Args:
-            sock: Closed by the server, or here if that has closed.
-            peer: Where the dialer is.
+            sock: The socket. The server closes it; if the server has closed, this does.
+            peer: The address of the dialer.
         """
         stream = trio.SocketStream(trio.socket.from_stdlib_socket(sock))
         try:
@@ -43,17 +43,17 @@ class HandedOver(trio.abc.Listener[Any]):
             sock.close()
 
     def peer_of(self, stream: trio.abc.Stream, *, tls: bool) -> Peer:
-        """Where the dialer is. To be asked once."""
+        """The address of the dialer. May be called once for each stream."""
         return self._peers.pop(stream)
 
     async def accept(self) -> trio.SocketStream:
-        """The next one."""
+        """Waits for the next socket."""
         stream, peer = await self._receive.receive()
         self._peers[stream] = peer
         return stream
 
     async def aclose(self) -> None:
-        """Accepts no more; what waits is closed."""
+        """Stops accepting, and closes the sockets that wait."""
         with suppress(trio.WouldBlock):
             while True:
                 stream, _ = self._receive.receive_nowait()

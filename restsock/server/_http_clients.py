@@ -1,4 +1,4 @@
-"""The connections of clients of plain HTTP that a server has."""
+"""The connections of a server's plain HTTP clients."""
 
 from __future__ import annotations
 
@@ -29,26 +29,26 @@ __all__ = ["HTTPClients"]
 
 _DROPPED = Closed(False, CloseCode.TRY_AGAIN_LATER, "others need the room", by_peer=False)
 
-# Seconds to wait for the first request of a client that was accepted from a socket that another
-# process takes over: it has been sent, or will not be soon.
+# Seconds to wait for the first request of a client that was accepted from a socket which another
+# process takes over. By then it has arrived, or will not arrive soon.
 _PATIENCE = 1.0
 
 
 class HTTPClients:
-    """Keeps them while they last, in a nursery of the server.
+    """Holds the connections, in a nursery of the server.
 
-    Above `Limits.max_http_clients` the one that has been idle for longest makes room; if none is
-    idle, the newcomer is turned away.
+    Above `Limits.max_http_clients` the connection that has been idle longest is closed. If none is
+    idle, the new one is refused.
 
     Args:
-        endpoint: The server's.
-        front_door: Answers their requests; without one there are none.
-        serves_late: Whether the first request of one that comes once the server is ending is
-            served; else it is answered with 503.
+        endpoint: The endpoint of the server.
+        front_door: Answers their requests; without one there are no such clients.
+        serves_late: Whether the first request of a client that connects while the server is closing
+            is served; otherwise it is answered with 503.
 
     Attributes:
-        tasks: Those of the connections.
-        counters: Of all of them.
+        tasks: The tasks of the connections.
+        counters: The counters of all connections together.
     """
 
     def __init__(
@@ -58,19 +58,19 @@ class HTTPClients:
         self._serves_late = serves_late
         self._front_door = front_door
         self.use(endpoint.options)
-        # That which was in use last is the last, as far as it is looked at every few seconds.
+        # In the order of their last use, with a precision of a few seconds.
         self._connections: dict[Connection, None] = {}
         told = None if endpoint.instrument is None else HTTPInstruments([endpoint.instrument])
         self.counters = EndpointCounters("listener", told)
         self._emptied = trio.lowlevel.ParkingLot()
         self.tasks = ConnectionTasks(self._remove)
-        # One object each for all connections.
+        # One bound method each, shared by all connections.
         self._need, self._on_active = self.tasks.need, self._note_active
         self._clock: Callable[[], float] | None = None
 
     def use(self, options: Options) -> None:
-        """Has those who come from now on have these options."""
-        # What finds out that a peer is gone, or keeps it for later, is not for them.
+        """Uses these options for new connections."""
+        # The heartbeat, and the idle time and lifetime of a connection, are for peers only.
         self._options = replace(
             options,
             heartbeat=Heartbeat(interval=None),
@@ -78,18 +78,18 @@ class HTTPClients:
         )
 
     def start(self, nursery: trio.Nursery) -> None:
-        """Where the tasks of the connections run. On the loop."""
+        """Sets the nursery in which the tasks of the connections run. On the loop."""
         self._clock = trio.lowlevel.current_clock().current_time
         self.tasks.start(nursery)
 
     @property
     def wanted(self) -> bool:
-        """Whether there can be any."""
+        """Whether there can be any such clients."""
         return self._front_door is not None
 
     @property
     def alone(self) -> bool:
-        """Whether all newcomers are such clients."""
+        """Whether all new connections are such clients."""
         return self._front_door is not None and not self._front_door.peers
 
     def peer_endpoint(self, received: bytes) -> PeerEndpoint | None:
@@ -103,7 +103,7 @@ class HTTPClients:
         return iter(list(self._connections))
 
     def add(self, stream: trio.abc.Stream, received: bytes, peer: Peer) -> Refused | None:
-        """Takes one over, with what has come from it, or returns what to turn it away with."""
+        """Takes over a connection with the bytes received so far, or returns the refusal."""
         if len(self._connections) >= self._endpoint.options.limits.max_http_clients:
             self._endpoint.limit_log.note(
                 "max_http_clients", "too many clients of plain HTTP: %d", len(self._connections)
@@ -133,13 +133,13 @@ class HTTPClients:
         return None
 
     def _make_room(self) -> bool:
-        """Drops the one that has been idle for longest; tells whether there was one.
+        """Drops the connection that has been idle longest; returns whether there was one.
 
-        One whose last response is still leaving is not idle: it would get a part of that.
+        A connection whose last response is still being sent is not idle: it would be cut off.
         """
         for connection in self._connections:
             if not (connection.multiplexer.open_streams or connection.writer.has_unsent):
-                # Counted as gone at once: else it would make room for all that come meanwhile.
+                # Counted as gone at once: otherwise it would make room for several new ones.
                 self._remove(connection)
                 connection.lifecycle.abort(_DROPPED)
                 return True
@@ -158,7 +158,7 @@ class HTTPClients:
             self._emptied.unpark_all()
 
     async def wait_empty(self) -> None:
-        """Waits until there is none."""
+        """Waits until there is no connection."""
         while self._connections:
             await self._emptied.park()
 
@@ -169,13 +169,14 @@ class HTTPClients:
         reason: str,
         wait_newcomers: Callable[[], Awaitable[object]] | None,
     ) -> None:
-        """Answers what they have asked, for so many seconds, and closes their WebSockets.
+        """Answers the requests in flight, and closes the WebSockets of the clients.
 
         Args:
-            grace: that this may take; what is left of the WebSockets has `Timeouts.close` more.
-            code: for these.
-            reason: likewise.
-            wait_newcomers: waits for those that have been accepted and may ask something yet.
+            grace: Seconds that this may take; closing the WebSockets may take `Timeouts.close`
+                more.
+            code: The close code for the WebSockets.
+            reason: The close reason for the WebSockets.
+            wait_newcomers: Waits for accepted clients that may still send a request.
         """
         if self._front_door is None:
             return
@@ -186,7 +187,7 @@ class HTTPClients:
                 with trio.move_on_after(_PATIENCE):
                     await wait_newcomers()
                 self._drain_idle()
-            # Who asks without a pause asks once more, and learns that it has to connect again.
+            # A busy client sends one more request; the response tells it to connect again.
             with trio.move_on_after(NEXT_REQUEST):
                 await self.wait_empty()
             for client in self:
@@ -196,9 +197,9 @@ class HTTPClients:
             await self._front_door.wait_drained()
 
     def _drain_idle(self) -> None:
-        """Closes those that ask nothing; for others the next response is the last.
+        """Closes idle connections; on the others, the next response is the last.
 
-        To close a connection that is in use would be to lose the request that is on its way.
+        Closing a connection in use would lose a request that is already in transit.
         """
         for client in self:
             assert isinstance(client, HTTPConnection)

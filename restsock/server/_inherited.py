@@ -1,4 +1,4 @@
-"""Listening sockets that a parent process has bound: systemd, or a program that starts this one."""
+"""Listening sockets from a parent process: systemd, or a program that starts this one."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from ._accept import Listener, OpenListeners
 
 __all__ = ["listeners_on", "systemd_sockets"]
 
-# The first descriptor that systemd passes on (sd_listen_fds(3)).
+# The first descriptor that systemd passes (sd_listen_fds(3)).
 _FIRST = 3
 
 
 def listeners_on(sockets: Iterable[socket.socket]) -> OpenListeners:
-    """What has a server accept from these sockets, and close them in the end.
+    """A function that makes a server accept from these sockets, and close them in the end.
 
-    Their options are those that they have. The file of a Unix socket stays.
+    It does not change their options. The file of a Unix socket stays.
 
     Args:
-        sockets: Stream sockets, TCP or Unix, that listen.
+        sockets: Listening stream sockets, TCP or Unix.
 
     Raises:
         ValueError: There are none, or one does not listen.
-        TypeError: One is no socket.
+        TypeError: One is not a socket.
     """
     found = list(sockets)
     if not found:
@@ -50,7 +50,7 @@ def listeners_on(sockets: Iterable[socket.socket]) -> OpenListeners:
 def _listens(sock: socket.socket) -> bool:
     try:
         return bool(sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN))
-    except OSError:  # there are systems that cannot tell
+    except OSError:  # some systems cannot tell
         return True
 
 
@@ -59,23 +59,23 @@ def systemd_sockets(name: str | None = None) -> list[socket.socket]:
 
         restsock.listen(sockets=restsock.systemd_sockets(), app=app)
 
-    The unit `restsock.socket` has them: `ListenStream=8443`, or `ListenStream=/run/restsock.sock`
-    with `SocketMode=0600`. systemd holds them while the service restarts: those who dial
-    meanwhile wait in the queue of the socket, and none is refused.
+    The unit `restsock.socket` defines them: `ListenStream=8443`, or
+    `ListenStream=/run/restsock.sock` with `SocketMode=0600`. systemd keeps them open while the
+    service restarts, so new connections wait in the queue of the socket, and none is refused.
 
     Each socket is returned once. The environment variables (`LISTEN_PID`, `LISTEN_FDS`,
     `LISTEN_FDNAMES`) are removed with the last one, and no child process inherits the sockets. Any
-    parent may set these variables; `LISTEN_PID` is the number of the process that they are for.
+    parent process may set these variables; `LISTEN_PID` is the id of the process that they are for.
 
     Args:
-        name: Those of this name alone (`FileDescriptorName=`; by default systemd takes the name of
-            the unit, `restsock.socket` for example); `None` for all.
+        name: Only the sockets of this name (`FileDescriptorName=`; by default the name of the unit,
+            `restsock.socket` for example); `None` for all.
 
     Returns:
-        In the order of the unit; empty where this process was not started by socket activation.
+        The sockets in the order of the unit; none without socket activation.
 
     Raises:
-        OSError: What was handed over is no socket.
+        OSError: A descriptor that was passed is not a socket.
     """
     if os.environ.get("LISTEN_PID") != str(os.getpid()):
         return []

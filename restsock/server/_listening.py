@@ -1,4 +1,4 @@
-"""What a server accepts from, now and after it has moved."""
+"""The listeners of a server, which can move to another address."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ __all__ = ["Bound", "Listening"]
 
 @dataclass(frozen=True)
 class Bound:
-    """Sockets that are bound, and that nothing accepts from yet. Made by `Server.bind`.
+    """Bound sockets that nothing accepts from yet. Made by `Server.bind`.
 
     Attributes:
-        host: Where they are.
+        host: The host that they are bound to.
         listeners: One for each address.
     """
 
@@ -34,7 +34,7 @@ class Bound:
     listeners: Sequence[Listener]
 
     async def aclose(self) -> None:
-        """Closes them: for those that are not used after all. Closed even if it is cancelled."""
+        """Closes the sockets if they are not used after all. If cancelled, they are closed, too."""
         for listener in self.listeners:
             await trio.aclose_forcefully(listener)
 
@@ -42,14 +42,14 @@ class Bound:
 class Listening:
     """The listeners of a server, each with a task that accepts from it.
 
-    Order of calls: `open()`, `start()`, then `bind()` and `move()` as often as need be.
+    Order of calls: `open()`, `start()`, then `bind()` and `move()` any number of times.
 
     Args:
-        host: Of the first ones; `None` is everywhere.
-        port: Likewise.
-        open_listeners: Opens them.
+        host: The host of the first listeners; `None` is all interfaces.
+        port: The port of the first listeners.
+        open_listeners: Opens the first listeners.
         shared: Whether another process has bound them.
-        on_accept: Takes over a newcomer, and must not block.
+        on_accept: Takes over a new connection; must not block.
     """
 
     def __init__(
@@ -67,16 +67,16 @@ class Listening:
         self._port = port
         self._on_accept = on_accept
         self._nursery: trio.Nursery | None = None
-        self._scopes: dict[Listener, trio.CancelScope] = {}  # of those that are accepted from
+        self._scopes: dict[Listener, trio.CancelScope] = {}  # of the current listeners
         self._address: tuple[str, int] | None = None
 
     @property
     def address(self) -> tuple[str, int] | None:
-        """Of the first listener; `None` before there is one."""
+        """The address of the first listener; `None` before there is one."""
         return self._address
 
     async def open(self, options: SocketOptions) -> Sequence[Listener]:
-        """Opens the first ones.
+        """Opens the first listeners.
 
         Raises:
             OSError: An address cannot be bound.
@@ -84,7 +84,7 @@ class Listening:
         return await self.open_listeners(self._host, self._port, options)
 
     def start(self, nursery: trio.Nursery, listeners: Sequence[Listener]) -> None:
-        """Accepts from these, in tasks of this nursery, until it is cancelled."""
+        """Accepts from these listeners, in tasks of this nursery, until it is cancelled."""
         self._nursery = nursery
         self._add(listeners)
 
@@ -98,9 +98,9 @@ class Listening:
         return Bound(where, await open_listeners(where, number, options))
 
     def move(self, bound: Bound) -> None:
-        """Accepts from these instead of those before, which are closed soon.
+        """Accepts from these listeners instead of the old ones, which are closed soon.
 
-        Newcomers that the system has let in there already are taken over first.
+        Connections in the queues of the old ones are accepted first.
         """
         before, self._scopes = self._scopes, {}
         self._host = bound.host
@@ -122,6 +122,6 @@ class Listening:
                 await accept_forever(listener, self._on_accept)
 
     async def aclose(self) -> None:
-        """Closes them. Can be cancelled."""
+        """Closes the listeners. Can be cancelled."""
         for listener in self._scopes:
             await listener.aclose()

@@ -1,4 +1,4 @@
-"""Newcomers: from an accepted socket to a connection, or to the reason why there is none."""
+"""Newcomers: from an accepted socket to a connection, or to a logged reason without one."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ __all__ = ["Newcomers"]
 
 _log = PartLog("restsock.server")
 
-# Seconds that dialers are asked to wait while the server closes. The one that replaces it may be
-# there at any moment, and our clients have a backoff of their own.
+# Seconds for the Retry-After while the server closes. Its replacement may be there at any moment,
+# and our clients have their own backoff.
 _RETRY_AFTER = "1"
 
-# Levels of lines about newcomers that did not get in, by what was in the way; others are warnings.
-# Of a fault of the authenticator there is a line already.
+# Log levels of refused newcomers, by the reason; others are warnings. An error of the authenticator
+# has been logged already.
 _QUIET: dict[str | None, int] = {
     None: logging.INFO,
     "refused": logging.INFO,
@@ -45,25 +45,26 @@ _QUIET: dict[str | None, int] = {
 
 
 class Newcomers:
-    """Those in the middle of their handshakes, and the doors that they have to pass.
+    """Accepted sockets whose handshake is not complete, and the checks that they have to pass.
 
     Order of calls for each: `admit()`, in the step that accepts it, and `handshake()`.
 
-    `Limits.max_handshakes` says how many there may be.
+    `Limits.max_handshakes` limits how many there may be.
 
     Args:
-        endpoint: The server's. There is no room while it closes.
-        ssl_context: To speak TLS with; `None` speaks plain TCP.
-        access_control: Who may come in.
-        proxies: Whose word about where a dialer is counts.
-        peer_of: Tells where a newcomer is, as far as its socket knows.
-        limiter: Has the room for connections; one that `handshake` returns has a slot.
-        ping_frames: Whether to ping by frames of restsock.v1.
+        endpoint: The endpoint of the server. While it closes, newcomers are refused.
+        ssl_context: For TLS; `None` is plain TCP.
+        access_control: Decides who may connect.
+        proxies: The trusted proxies, which give the address of a dialer.
+        peer_of: Returns the address of a newcomer, as its socket has it.
+        limiter: Limits the connections; a connection that `handshake` returns has a slot.
+        ping_frames: Whether to ping with frames of restsock.v1.
         claim: Raises `RemoteProtocolError` if a newcomer cannot have the name it asks for.
-        http_clients: Takes those that are no peers, if they are wanted; else these get a 426.
+        http_clients: Takes clients that are not peers, if the server serves them; if not, these get
+            a 426.
 
     Attributes:
-        urls_of: Tells where plain HTTP reaches a newcomer of this name, for the newcomer to know.
+        urls_of: Returns the URLs at which plain HTTP reaches a peer of this name; sent to the peer.
     """
 
     def __init__(
@@ -88,7 +89,7 @@ class Newcomers:
         self.ping_frames = ping_frames
         self.http_clients = http_clients
         self.urls_of: Callable[[str], Sequence[str]] | None = None
-        self._scopes: dict[trio.CancelScope, None] = {}  # the oldest first
+        self._scopes: dict[trio.CancelScope, None] = {}  # oldest first
         self._emptied = trio.lowlevel.ParkingLot()
 
     def __len__(self) -> int:
@@ -96,15 +97,15 @@ class Newcomers:
 
     @property
     def full(self) -> bool:
-        """Whether the next one takes the place of the oldest."""
+        """Whether the next newcomer replaces the oldest one."""
         return len(self._scopes) >= self.endpoint.options.limits.max_handshakes
 
     def admit(self) -> trio.CancelScope:
-        """Counts one more; returns the scope in which it has to get done."""
+        """Counts one more newcomer; returns the cancel scope for its handshake."""
         if self.full:
-            # The oldest had the most time; who floods the server loses its own.
+            # The oldest has had the most time; a client that floods the server drops its own.
             oldest = next(iter(self._scopes))
-            del self._scopes[oldest]  # now: it would be the oldest until its task has ended
+            del self._scopes[oldest]  # now, or it would be the oldest until its task has ended
             oldest.cancel()
             text = "too many handshakes at once: dropped the oldest"
             self.endpoint.limit_log.note("max_handshakes", text)
@@ -116,9 +117,9 @@ class Newcomers:
     async def handshake(
         self, stream: trio.abc.Stream, scope: trio.CancelScope
     ) -> Connection | None:
-        """TLS and the handshakes. `None` when there is none of a peer.
+        """Does TLS and the handshakes; returns the connection of a peer, or `None`.
 
-        Then the socket is closed, or the clients of plain HTTP have it.
+        With `None` the socket is closed, or was passed to the clients of plain HTTP.
         """
         try:
             return await _Newcomer(self).handshake(stream, scope)
@@ -128,13 +129,13 @@ class Newcomers:
                 self._emptied.unpark_all()
 
     async def wait_empty(self) -> None:
-        """Waits until there is none."""
+        """Waits until there is no newcomer."""
         while self._scopes:
             await self._emptied.park()
 
 
 class _Newcomer:
-    """One of them: what is known of it by now, and the slot that it has."""
+    """One newcomer: what is known of it so far, and its slot."""
 
     def __init__(self, newcomers: Newcomers) -> None:
         self._newcomers = newcomers
@@ -143,7 +144,7 @@ class _Newcomer:
         self._who = "a dialer"
         self._acquired = False
         self._plain = False  # whether it is a client of plain HTTP
-        self._taken = False  # by those
+        self._taken = False  # whether `HTTPClients` has it
 
     async def handshake(
         self, stream: trio.abc.Stream, scope: trio.CancelScope
@@ -152,7 +153,7 @@ class _Newcomer:
         tls = server.ssl_context
         connection: Connection | None = None
         try:
-            self._place(server.peer_of(stream, tls=tls is not None))  # until its request says more
+            self._place(server.peer_of(stream, tls=tls is not None))  # until its request is known
             apply_socket_options(stream, server.endpoint.options.sockets)
             # The scope has the deadline for TLS and the handshakes together.
             with scope:
@@ -194,7 +195,7 @@ class _Newcomer:
                 text = "%s: dropped: its handshake took too long"
                 self._limit_log.note("handshake", text, self._who, level=logging.INFO)
         except (HandshakeError, OSError, trio.BrokenResourceError) as exc:
-            # The stream wraps what the ssl module raises.
+            # The stream wraps the exceptions of the ssl module.
             why = exc.__cause__ if isinstance(exc.__cause__, ssl.SSLError) else exc
             limit = getattr(exc, "limit", None)
             self._limit_log.say(

@@ -1,4 +1,4 @@
-"""The connections of peers that a server has."""
+"""The connections of a server's peers."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ __all__ = ["Peers"]
 
 
 class Peers:
-    """Has connections begin once their handshake is done, and keeps them while they last.
+    """Starts connections once their handshake is complete, and holds them.
 
     Args:
-        endpoint: The server's.
-        registrar: Knows who is connected.
-        limiter: Has a slot for each, from its handshake on.
+        endpoint: The endpoint of the server.
+        registrar: Registers the connections.
+        limiter: Has a slot for each connection, acquired in its handshake.
     """
 
     def __init__(
@@ -38,22 +38,22 @@ class Peers:
         self._limiter = limiter
         self._nursery: trio.Nursery | None = None
         self._tasks = ConnectionTasks(self._strike_out)
-        self._need = self._tasks.need  # one object for all connections
+        self._need = self._tasks.need  # one bound method for all connections
 
     def start(self, nursery: trio.Nursery) -> None:
-        """Where their tasks run."""
+        """Sets the nursery in which their tasks run."""
         self._nursery = nursery
         self._tasks.start(nursery)
 
     def drop_all(self) -> None:
-        """Ends those that have no task, since the server is cancelled."""
+        """Ends the connections without a task, because the server is cancelled."""
         self._tasks.drop_all(self._registrar.connections)
 
     def add(self, connection: Connection) -> None:
-        """Enters one under its name, and has it begin."""
+        """Registers a connection under its name, and starts it."""
         endpoint = self._endpoint
         endpoint.counters.begin(connection)
-        # Once more, in one step with its entry: another one may have been quicker meanwhile.
+        # Checked again in the same step as the registration: another may have been faster.
         problem = self._registrar.objection(connection.name, connection.principal)
         if problem is None:
             self._register(connection)
@@ -61,7 +61,7 @@ class Peers:
             endpoint.limit_log.note(
                 "names", "connection %s: %s", connection.id, problem, extra=about(connection)
             )
-            connection.heartbeat.calls = None  # nobody is told of one that is turned away
+            connection.heartbeat.calls = None  # the program is not told of a refused connection
             connection.close_soon(CloseCode.NAME_TAKEN, problem)
         connection.begin(endpoint.handler, self._need)
 
@@ -70,7 +70,7 @@ class Peers:
         self._endpoint.attach(connection)
         assert self._nursery is not None
         if older is not None:
-            # One that has been announced to close carries what its peer still has in flight.
+            # A connection whose close was announced still has requests of its peer in flight.
             grace = None if older.leaving else 0
             why = "a newer connection has this name"
             self._nursery.start_soon(older.drain, grace, CloseCode.REPLACED, why)
@@ -84,5 +84,5 @@ class Peers:
         assert connection.closed is not None
         self._limiter.release(connection.peer.host)
         self._endpoint.end(connection)
-        if connection in self._registrar.connections:  # else there was an objection
+        if connection in self._registrar.connections:  # otherwise it was refused
             self._registrar.remove(connection, connection.closed)

@@ -1,4 +1,4 @@
-"""Where a server is to listen, checked, and what opens the listeners there."""
+"""Where a server listens: checks the arguments, and chooses how to open the listeners."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["place_of"]
 
 
 def place_of(host: str | None, port: int | None) -> tuple[str | None, int, OpenListeners]:
-    """Where these arguments of `listen` lead, and what opens the listeners there.
+    """Where to listen, given these arguments of `listen`, and the function that opens listeners.
 
     Raises:
         ValueError: The port or the path is not valid, or this system has no Unix sockets.

@@ -1,13 +1,12 @@
-"""Where a dialer is that comes through a reverse proxy: what the proxy says, if it is trusted.
+"""The address of a dialer behind a reverse proxy: what the proxy says, if it is trusted.
 
-Any dialer can send these fields, so they count only in a request that comes from a trusted
-proxy, and only from the right: each proxy adds its client after what was there before (RFC
-7239, section 5.2). The last one that is no trusted proxy is the client; what stands before it is
-that one's own word.
+Any dialer can send these fields. So they count only in a request from a trusted proxy, and they are
+read from the right: each proxy appends the address of its client (RFC 7239, section 5.2). The last
+address that is not a trusted proxy is the client; anything before it is only the client's claim.
 
-A content delivery network has a field of its own, which names the client alone. Behind one more
-proxy it is no better than the others: whoever goes around the network can send it. So all fields
-that are there have to agree.
+A content delivery network has its own field, which contains only the client. With another proxy in
+between, this field is no better than the others, since a client that bypasses the network can send
+it. So all fields that are present have to agree.
 """
 
 from __future__ import annotations
@@ -29,10 +28,10 @@ if TYPE_CHECKING:
 
 __all__ = ["ProxiesLike", "TrustedProxies"]
 
-# Stands for all peers without an address; nginx calls them so, too.
+# Means all peers without an address; nginx uses the same name.
 _UNIX = "unix:"
 
-# `forwarded-pair` of RFC 7239, section 4, which may be missing, and what separates it from others.
+# `forwarded-pair` of RFC 7239, section 4, which may be missing, and the separator after it.
 _WORD = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 _PAIR = re.compile(rf'[ \t]*(?:({_WORD})=({_WORD}|"(?:[^"\\]|\\.)*")[ \t]*)?([;,]|\Z)')
 # `node-port` of section 6.
@@ -40,7 +39,7 @@ _PORT = re.compile(r"(?::(?:([0-9]{1,5})|_[0-9A-Za-z._-]+))?")
 
 
 class _Node(NamedTuple):
-    """An address on the way. Its port is 0 if it was not given."""
+    """An address on the path. The port is 0 if it was not given."""
 
     host: str
     port: int
@@ -52,16 +51,16 @@ class TrustedProxies:
         listen(host, port, trusted_proxies=TrustedProxies(CLOUDFLARE, client_ip="cloudflare"))
 
     Args:
-        networks: Addresses and networks (CIDR) of proxies to trust: one or several. `"unix:"` is
-            what comes over a Unix socket. Another `TrustedProxies` stands for its own.
+        networks: Addresses and networks (CIDR) of proxies to trust: one or several. `"unix:"` means
+            everything over a Unix socket. Another `TrustedProxies` adds its networks.
         client_ip: Also reads a network's own field: CF-Connecting-IP of `"cloudflare"`, or
             CloudFront-Viewer-Address of `"cloudfront"`. If X-Forwarded-For or Forwarded are
             present, they have to name the same address. So list the networks of all proxies on the
             path, including those of the content delivery network.
 
     Raises:
-        TypeError: One is no text.
-        ValueError: One is no address or network, or there is no such field.
+        TypeError: One of them is not a str.
+        ValueError: One of them is not an address or network, or `client_ip` is unknown.
     """
 
     def __init__(
@@ -85,19 +84,19 @@ class TrustedProxies:
         self._networks = networks_of([one for one in listed if one != _UNIX], "trusted_proxies")
 
     def locate(self, peer: Peer, headers: Headers) -> Peer:
-        """Where the dialer is who has sent this request.
+        """The address of the dialer that has sent this request.
 
         Args:
-            peer: Who has sent it, at the socket: the dialer or a proxy.
-            headers: Of the request.
+            peer: The other end of the socket: the dialer or a proxy.
+            headers: The fields of the request.
 
         Returns:
-            The client whom the trusted proxies name. A proxy that does not know it, or says
-            nothing, stands for it. `tls` is that of the socket.
+            The client that the trusted proxies name. If a proxy does not name its client, its own
+            address is used. `tls` is that of the socket.
 
         Raises:
-            Refused: A trusted proxy let pass what cannot be read, or two fields that differ: one of
-                them is the client's own.
+            Refused: A trusted proxy has passed on a malformed field, or two fields that differ (so
+                one of them comes from the client).
         """
         if not self.trusts(peer.host):
             return peer
@@ -111,7 +110,7 @@ class TrustedProxies:
             if not values:
                 continue
             try:
-                # Line by line: no quoted text of one goes on in the next.
+                # Line by line: a quoted string cannot continue on the next line.
                 lines = (value.decode("latin-1") for value in reversed(values))
                 nodes = chain.from_iterable(map(read, lines))
                 found.append(self._client(_Node(peer.host, peer.port), nodes))
@@ -126,7 +125,7 @@ class TrustedProxies:
         return Peer(host, port, peer.tls)
 
     def _client(self, nearest: _Node, nodes: Iterable[str | None]) -> _Node:
-        """The first, from the right, that is not a trusted proxy."""
+        """The first address, from the right, that is not a trusted proxy."""
         for text in nodes:
             node = None if text is None else _node(text)
             if node is None:
@@ -137,22 +136,22 @@ class TrustedProxies:
         return nearest
 
     def trusts(self, host: str) -> bool:
-        """Whether a proxy at this address is believed."""
+        """Whether a proxy at this address is trusted."""
         if not host:
             return self._trusts_unix
-        address = ip_of(host) if self._networks else None  # none where there is no TCP
+        address = ip_of(host) if self._networks else None  # `None` without TCP
         return address is not None and any(address in network for network in self._networks)
 
 
 ProxiesLike: TypeAlias = str | Collection[str] | TrustedProxies
-"""Addresses and networks of proxies that are to be believed, or `TrustedProxies` that say how."""
+"""Addresses and networks of trusted proxies, or a `TrustedProxies`."""
 
 
 def _named(headers: Headers, name: str, read: Callable[[str], _Node]) -> list[_Node]:
-    """Whom the field of a content delivery network names; nobody, if there is none.
+    """The client that the field of a content delivery network names; empty without the field.
 
     Raises:
-        Refused: It is malformed, or there twice.
+        Refused: The field is malformed, or appears twice.
     """
     values = values_of(headers, name.lower().encode())
     try:
@@ -164,10 +163,10 @@ def _named(headers: Headers, name: str, read: Callable[[str], _Node]) -> list[_N
 
 
 def _address(text: str) -> _Node:
-    """An address alone.
+    """Parses an address without a port.
 
     Raises:
-        ValueError: It is none.
+        ValueError: It is not an address.
     """
     address = None if "%" in text else ip_of(text)
     if address is None:
@@ -176,7 +175,7 @@ def _address(text: str) -> _Node:
 
 
 def _viewer(text: str) -> _Node:
-    """An address, a colon and a port. That of IPv6 is as often without brackets as with them.
+    """Parses an address, a colon and a port. An IPv6 address may lack its brackets.
 
     Raises:
         ValueError: It is malformed.
@@ -188,7 +187,7 @@ def _viewer(text: str) -> _Node:
     return _Node(_address(bracketed[1] if bracketed else host).host, int(port))
 
 
-# The fields of content delivery networks, and how they are read.
+# The fields of content delivery networks, and their parsers.
 _OWN: dict[str, tuple[str, Callable[[str], _Node]]] = {
     "cloudflare": ("CF-Connecting-IP", _address),
     "cloudfront": ("CloudFront-Viewer-Address", _viewer),
@@ -203,9 +202,9 @@ def _listed(value: str) -> Iterator[str]:
 
 
 def _forwarded(value: str) -> Iterator[str | None]:
-    """The `for` of the elements of Forwarded, from the right; `None` where there is none.
+    """The `for` of the elements of Forwarded, from the right; `None` for those without one.
 
-    Read from the left, as a whole: what a quoted text is shows only there.
+    Parsed from the left: only then is it clear where quoted strings begin and end.
 
     Raises:
         ValueError: It is malformed.
@@ -225,7 +224,7 @@ def _forwarded(value: str) -> Iterator[str | None]:
             elements.append({})
         at = found.end()
     for element in reversed(elements):
-        if element:  # in a list there may be empty ones (RFC 9110, section 5.6.1)
+        if element:  # a list may have empty elements (RFC 9110, section 5.6.1)
             yield _unquoted(element["for"]) if "for" in element else None
 
 
@@ -234,7 +233,7 @@ def _unquoted(text: str) -> str:
 
 
 def _node(text: str) -> _Node | None:
-    """The address of a node (RFC 7239, section 6); `None` if unknown or hidden.
+    """The address of a node (RFC 7239, section 6); `None` if unknown or obfuscated.
 
     Raises:
         ValueError: It is malformed.
@@ -246,7 +245,7 @@ def _node(text: str) -> _Node | None:
     elif text.count(":") == 1:
         host, _, port = text.partition(":")
         rest = f":{port}"
-    else:  # without a port: an IPv6 address stands in brackets in front of one
+    else:  # without a port: before one, an IPv6 address is in brackets
         host, rest = text, ""
     found = _PORT.fullmatch(rest)
     if found is None or "%" in host:

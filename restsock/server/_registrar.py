@@ -1,4 +1,4 @@
-"""Enters connections into the registry and strikes them out, and tells of it."""
+"""Adds connections to the registry and removes them, with log lines and events."""
 
 from __future__ import annotations
 
@@ -25,23 +25,23 @@ __all__ = ["Registrar", "objection"]
 
 _log = PartLog("restsock.server")
 
-# Lines that may follow each other at once when many peers come, or go, together.
+# The burst of log lines when many peers connect or disconnect at once.
 _BURST = 20
-# Seconds between two looks at what the authenticator goes by.
+# Seconds between two checks for revoked credentials.
 _INTERVAL = 1.0
 
 
 class Registrar:
-    """Who is connected to a server, and under which names; the log and the subscribers learn of it.
+    """Registers the peers of a server under their names, and logs and publishes it.
 
     Args:
         names: `"replace"`, `"reject"` or `"share"`; see `Server`.
-        hub: Publishes what happens.
-        limit_log: Of the server.
+        hub: Publishes the events.
+        limit_log: The limit log of the server.
 
     Attributes:
-        connections: Those that were entered.
-        fold: Gives the same text for names that are not told apart; see `Server.keep_apart`.
+        connections: The registered connections.
+        fold: Maps names that are treated as equal to the same text; see `Server.keep_apart`.
 
     Raises:
         ValueError: `names` is none of the three.
@@ -52,14 +52,14 @@ class Registrar:
         if names not in ("replace", "reject", "share"):
             raise ValueError(f'names must be "replace", "reject" or "share", not {names!r}')
         self.fold: Callable[[str], str] | None = None
-        self._spellings: dict[str, str] = {}  # by what they fold to: of those that are connected
+        self._spellings: dict[str, str] = {}  # folded name -> name of a connected peer
         self._names = names
         self._hub = hub
         self._limit_log = limit_log
         self._emptied = trio.lowlevel.ParkingLot()
 
     def objection(self, name: str | None, principal: Any) -> str | None:
-        """Why a newcomer cannot have this name, if it cannot."""
+        """Why a newcomer cannot have this name; `None` if it can."""
         if name is None:
             return objection((), principal, self._names)
         if self.fold is not None and self._spellings.get(self.fold(name), name) != name:
@@ -67,17 +67,20 @@ class Registrar:
         return objection(self.connections.holders(name), principal, self._names)
 
     def claim(self, name: str | None, principal: Any) -> None:
-        """Looks whether a newcomer can have this name.
+        """Checks whether a newcomer can have this name.
 
         Raises:
-            RemoteProtocolError: It cannot.
+            RemoteProtocolError: It cannot have the name.
         """
         problem = self.objection(name, principal)
         if problem is not None:
             raise RemoteProtocolError(problem, close_code=CloseCode.NAME_TAKEN, limit="names")
 
     def add(self, connection: Connection) -> Connection | None:
-        """Enters one that there is no objection to; returns the one whose name it takes over."""
+        """Registers a connection; returns the one whose name it takes over, if any.
+
+        `objection` must have returned `None` for it in the same step.
+        """
         older = self.connections.add(connection, share=self._names == "share")
         if self.fold is not None and connection.name is not None:
             self._spellings[self.fold(connection.name)] = connection.name
@@ -90,7 +93,7 @@ class Registrar:
             _name_of(connection.principal),
             connection.peer,
             "" if away is None else f", back after {away:.1f} s",
-            # The end of a failure has the level of the failure.
+            # The end of a failure is logged at the level of the failure.
             level=logging.INFO if away is None else logging.WARNING,
             extra=about(connection),
             burst=_BURST,
@@ -106,7 +109,7 @@ class Registrar:
         return older
 
     def remove(self, connection: Connection, closed: Closed) -> None:
-        """Strikes one out that has ended."""
+        """Removes a connection that has ended."""
         self.connections.remove(connection)
         name = connection.name
         if self.fold is not None and name is not None and not self.connections.holders(name):
@@ -140,7 +143,7 @@ class Registrar:
         return self._forbid(lambda found: found.name == principal)
 
     async def revoke_forever(self, access_control: AccessControl) -> None:
-        """Closes connections whose credentials are withdrawn, as far as the authenticator tells."""
+        """Closes connections whose credentials the authenticator reports as revoked."""
         while access_control.refresh():
             self._forbid(lambda found: not access_control.still_accepts(found))
             await trio.sleep(_INTERVAL)
@@ -172,13 +175,13 @@ def _name_of(principal: Principal | None) -> str | None:
 
 
 def objection(holders: Iterable[Connection], principal: Any, names: str) -> str | None:
-    """Why a newcomer cannot have a name, for the newcomer to read; or `None`.
+    """Why a newcomer cannot have a name, as text for the newcomer; or `None`.
 
     Args:
-        holders: All connections that dialed in under this name and are still there. One that is
-            ending makes room for its own principal, and for no other: its next one may be on
-            its way, and requests to the name are meant for it.
-        principal: The newcomer's.
+        holders: All connections with this name that have not ended. A connection that is ending
+            makes room only for its own principal, which may be reconnecting: requests to the name
+            are meant for it.
+        principal: The newcomer's principal.
         names: The policy.
     """
     who = _name_of(principal)

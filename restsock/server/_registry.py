@@ -1,4 +1,4 @@
-"""Which peers are connected now, found by id, name or metadata."""
+"""The connected peers, by id, name or metadata."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ if TYPE_CHECKING:
 
 __all__ = ["Connections"]
 
-# Names of peers that were here once, kept to tell "gone" from "never seen". Peers choose their
-# names, so there has to be an end to it.
+# How many names of former peers are kept, to tell "gone" from "never seen". Peers choose their
+# names, so there must be a limit.
 _MAX_SEEN = 10_000
 
 
 class Connections:
-    """The connections of a server whose handshake is complete. Nothing is left of one that ended.
+    """The connections of a server whose handshake is complete; ended connections are removed.
 
-    Iteration goes over a snapshot, oldest first, so that connections may come and go meanwhile.
-    Looking something up is safe from any thread, and never raises for a value that is not there.
+    Iteration goes over a snapshot, oldest first, so the connections may change meanwhile. Lookups
+    are safe from any thread. A lookup that finds nothing does not raise.
     """
 
     def __init__(self) -> None:
         self._by_id: dict[str, Connection] = {}
-        # Both oldest first, and never changed in place: those that requests to a name go to, and
-        # all that dialed in under it, those that were replaced and have not ended yet included.
+        # Both oldest first, and never changed in place: the connections that requests to a name go
+        # to, and all with that name, including replaced ones that have not ended yet.
         self._by_name: dict[str, tuple[Connection, ...]] = {}
         self._holders: dict[str, tuple[Connection, ...]] = {}
-        # With the time of a failure after which no peer of the name has come back.
+        # Name -> time of a failure after which no peer of that name has come back.
         self._seen: OrderedDict[str, float | None] = OrderedDict()
         self._metadata: dict[str, bytes | None] = {}
 
@@ -62,21 +62,21 @@ class Connections:
     def all_by_name(self, name: object) -> list[Connection]:
         """All connections that requests to this name may go to, oldest first.
 
-        Several there are only with `names="share"`.
+        Without `names="share"` there is at most one.
         """
         return list(self._by_name.get(name, ())) if isinstance(name, str) else []
 
     def holders(self, name: str) -> tuple[Connection, ...]:
-        """All connections of this name that are there, those that were replaced, too."""
+        """All connections of this name, including replaced ones that have not ended yet."""
         return self._holders.get(name, ())
 
     def pick(self, name: str) -> Connection | None:
         """The connection that a request to this name should go to, or `None`. Changes nothing.
 
-        Of several, it is one that takes requests and, if there is one, has not refused any within
-        the last second and has a stream free; of those, the one with the fewest requests under way,
-        and of equals the one that has been given none for the longest time. When none takes
-        requests, it is the newest.
+        Of several, it is one that accepts requests. It prefers connections that have not refused a
+        request within the last second and have a free stream; then those with the fewest requests
+        in flight; then the one that was used least recently. If none accepts requests, it is the
+        newest.
         """
         found = self._by_name.get(name)
         if found is None:
@@ -89,13 +89,13 @@ class Connections:
     def by_metadata(self, metadata: Any) -> list[Connection]:
         """All connections with exactly this metadata, oldest first.
 
-        Compared as JSON values: the order of an object's members does not matter, `1` is `1.0` and
-        is not `true`. What is not JSON equals no metadata.
+        Compared as JSON values: the order of an object's members does not matter, and `1` equals
+        `1.0` but not `true`. A value that is not JSON equals no metadata.
         """
         wanted = _canonical(metadata)
         if wanted is None:
             return []
-        # list(): one step for the interpreter, so a thread may call this.
+        # list() is one atomic step of the interpreter, so any thread may call this.
         return [
             self._by_id[id]
             for id, found in list(self._metadata.items())
@@ -103,23 +103,23 @@ class Connections:
         ]
 
     def was_seen(self, name: str) -> bool:
-        """Whether a peer of this name is or was connected (of the last 10,000 names)."""
+        """Whether a peer of this name is or was connected (among the last 10,000 names)."""
         return name in self._by_name or name in self._seen
 
     def absence(self, name: str, waited: float) -> RestsockError:
-        """What a request fails with that has waited for this peer, for so many seconds."""
+        """The error for a request that has waited this many seconds for this peer."""
         seen = self.was_seen(name)
         before = "it was, and has gone" if seen else "never was"
         text = f"peer {name!r} is not connected ({before}); waited {round(waited, 1):g} s"
         return PeerUnavailable(text) if seen else PeerNotFound(text)
 
     def note_failure(self, name: str | None, now: float) -> None:
-        """Notes when a connection of this name has failed, for `time_away`."""
+        """Records when a connection of this name failed, for `time_away`."""
         if name is not None and name in self._seen:
             self._seen[name] = now
 
     def time_away(self, name: str | None, now: float) -> float | None:
-        """Seconds since a connection of this name has failed; tells it once for each failure."""
+        """Seconds since a connection of this name failed; returned once for each failure."""
         since = None if name is None else self._seen.get(name)
         if name is None or since is None:
             return None
@@ -127,13 +127,13 @@ class Connections:
         return now - since
 
     def add(self, connection: Connection, *, share: bool = False) -> Connection | None:
-        """Enters a connection; returns the one whose name it takes over, if any.
+        """Adds a connection; returns the one whose name it takes over, if any.
 
         The older one stays listed under its id until it is removed.
 
         Args:
-            connection: Its handshake is complete.
-            share: Whether it shares its name with those that have it, and takes over nothing.
+            connection: A connection whose handshake is complete.
+            share: Whether it shares its name with the others, and replaces none.
         """
         self._by_id[connection.id] = connection
         self._metadata[connection.id] = _canonical(connection.metadata)
@@ -150,7 +150,7 @@ class Connections:
         return older[-1] if older and not share else None
 
     def remove(self, connection: Connection) -> None:
-        """Strikes out a connection; does nothing when it is not listed."""
+        """Removes a connection; does nothing if it is not listed."""
         self._metadata.pop(connection.id, None)
         self._by_id.pop(connection.id, None)
         if connection.name is not None:
@@ -171,12 +171,12 @@ def _reluctance(connection: Connection) -> tuple[bool, bool, int, int]:
     )
 
 
-# One object for the many peers that have none.
+# One object for the many peers without metadata.
 _NO_METADATA = hashlib.sha256(b"null").digest()
 
 
 def _canonical(value: Any) -> bytes | None:
-    """One digest for all that is the same JSON value; `None` for what is none.
+    """A digest that is the same for equal JSON values; `None` for a value that is not JSON.
 
     The text itself may be several times as long as what the peer has sent.
     """
@@ -187,7 +187,7 @@ def _canonical(value: Any) -> bytes | None:
             _plain_numbers(value), sort_keys=True, allow_nan=False, separators=(",", ":")
         )
         return hashlib.sha256(text.encode("ascii")).digest()
-    # RecursionError: a hostile peer may nest its metadata as deep as its own parser allows.
+    # RecursionError: a hostile peer may send deeply nested metadata.
     except (TypeError, ValueError, RecursionError):
         return None
 

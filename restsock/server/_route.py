@@ -1,4 +1,4 @@
-"""`Route`: requests to a peer by its name, whichever connection it has at the moment."""
+"""`Route`: requests to a peer by its name, over its current connection."""
 
 from __future__ import annotations
 
@@ -20,20 +20,21 @@ if TYPE_CHECKING:
 
 __all__ = ["Route"]
 
-# Names that can be a Host as they are.
+# Names that are valid as a Host.
 _HOST = re.compile(r"[0-9A-Za-z._~-]{1,255}")
 
 
 class Route(AdaptedRequester):
     """Sends requests to the peer of one name. Made by `Server.route`; may be kept and shared.
 
-    It outlives the peer's connections: a request made while the peer is away waits for it, up to
-    its connect timeout (`Timeouts.connect` by default), then fails with `PeerNotFound` (no peer of
-    that name was ever seen) or `PeerUnavailable` (it was, and is gone). Both are safe to retry.
+    It outlives the peer's connections. While the peer is away, a request waits for it, up to its
+    connect timeout (`Timeouts.connect` by default). Then it fails with `PeerNotFound` (no peer of
+    that name was ever connected) or `PeerUnavailable` (it was, and is gone). Both are safe to
+    retry.
 
     Attributes:
         name: The peer's name.
-        limit_log: Of the server.
+        limit_log: The limit log of the server.
     """
 
     def __init__(
@@ -57,20 +58,20 @@ class Route(AdaptedRequester):
 
     @property
     def authority(self) -> str:
-        """The Host of requests that name none: the peer's name, where it can stand there."""
+        """The default Host of requests: the peer's name, if that is a valid host."""
         return self.name if _HOST.fullmatch(self.name) else super().authority
 
     @property
     def connection(self) -> Connection | None:
-        """The peer's present connection, or `None`. Of several, the newest."""
+        """The peer's current connection, or `None`. Of several, the newest."""
         return self._connections.by_name(self.name)
 
     def pick(self) -> Connection | None:
-        """As `Requester.pick`; of several the one that has least to do."""
+        """As `Requester.pick`; of several, the least busy connection."""
         return self._connections.pick(self.name)
 
     def submit(self, exchange: Exchange) -> None:
-        """Hands an exchange to the peer's connection, or lets it wait for one. On the loop."""
+        """Submits an exchange to the peer's connection, or queues it for one. On the loop."""
         exchange.resubmit = self.submit
         self._submit(self.name, exchange)
 

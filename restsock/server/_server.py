@@ -1,4 +1,4 @@
-"""`Server`: accepts peers, knows them by id, name and metadata, tells what happens to them."""
+"""`Server`: accepts peers, finds them by id, name or metadata, and publishes their events."""
 
 from __future__ import annotations
 
@@ -61,29 +61,30 @@ class Server(RequestsByName):
     flight (`Timeouts.grace`); clients then dial again, in case this is a restart. After an
     exception, leaving does not wait for requests in flight; a cancellation waits for nothing.
 
-    Every new connection has a task of its own: one that is slow, silent, hostile or broken delays
-    no other, and its failure is a line in the log (`restsock.server`). If there is no room for it
+    Every new connection has its own task: one that is slow, silent, hostile or broken does not
+    delay the others, and its failure is only logged (`restsock.server`). If there is no room for it
     (`Limits.max_connections`), it is refused with 503 or 429 before the upgrade.
 
-    Two peers never have the same name unless they share it; `names` says what happens to the second
-    one. With `"replace"` it gets the name at once, and the older one is closed with 4004, after
-    which its client does not dial again. With `"reject"` it is closed in its handshake with 4006,
-    and its client tries again with its backoff. With `"share"` each request goes to one of them:
-    see `Connections.pick`. With authentication only the principal that has a name can take it over
-    or share it, as long as there is a connection of that name, even one that is ending.
+    Two peers never have the same name unless they share it; `names` decides what happens to the
+    second one. With `"replace"` it gets the name at once, and the older one is closed with 4004;
+    the client of that one does not dial again. With `"reject"` the second one is closed in its
+    handshake with 4006, and its client tries again with its backoff. With `"share"` each request
+    goes to one of them: see `Connections.pick`. With authentication, only the principal that has a
+    name can take it over or share it, as long as there is a connection of that name, even one that
+    is ending.
 
     Args:
         handler: Serves the requests of the peers; without it they are refused.
-        open_listeners: Opens what to accept from, given host, port and socket options: TCP sockets,
-            by default. TLS comes on top.
-        shared: Whether other processes accept from the same sockets, now or soon. Then it leaves
-            newcomers to them as soon as it begins to close, and does not refuse any.
-        peer_of: Tells where a newcomer is.
-        ping_frames: Whether something in between sends no Ping of the WebSocket: then frames of
-            restsock.v1 take its place.
+        open_listeners: Opens the listeners, given host, port and socket options: TCP sockets, by
+            default. TLS comes on top.
+        shared: Whether other processes accept from the same sockets, now or soon. Then the server
+            leaves new connections to them as soon as it begins to close, and refuses none.
+        peer_of: Returns the address of a newcomer.
+        ping_frames: Whether WebSocket Pings cannot be sent: then PING frames of restsock.v1 are
+            used.
         front_door: Answers clients of plain HTTP; without it they get a 426.
 
-    The others are those of `listen`.
+    The other arguments are those of `listen`.
     """
 
     def __init__(
@@ -147,21 +148,21 @@ class Server(RequestsByName):
         self._nursery: trio.Nursery | None = None
         self._connected = Peers(endpoint, self._registrar, self._limiter)
 
-    # --- what it is -----------------------------------------------------------------------
+    # --- state ----------------------------------------------------------------------------
 
     @property
     def options(self) -> Options:
-        """Limits, timeouts, heartbeat and socket options for connections to come."""
+        """Limits, timeouts, heartbeat and socket options for new connections."""
         return self._endpoint.options
 
     @property
     def address(self) -> tuple[str, int]:
-        """Host and port that it listens on, the chosen port for 0. The first of several addresses.
+        """The host and the actual port that it listens on; of several addresses, the first.
 
-        Of a Unix socket it is the path, and 0.
+        For a Unix socket, its path and 0.
 
         Raises:
-            RuntimeError: It was not entered yet.
+            RuntimeError: The server was not entered yet.
         """
         if self._listening.address is None:
             raise RuntimeError('it does not listen yet: use "async with restsock.listen(...)"')
@@ -177,7 +178,7 @@ class Server(RequestsByName):
 
     @property
     def closed(self) -> bool:
-        """Whether it accepts no new connections and requests."""
+        """Whether the server accepts no new connections and requests."""
         return self._endpoint.life.ending
 
     def __repr__(self) -> str:
@@ -207,7 +208,7 @@ class Server(RequestsByName):
     def health(self) -> Health:
         """Whether peers can connect and requests can be served now, and if not, why.
 
-        Peers that are away, or slow, are no fault of the server: see `Connection.health`.
+        Peers that are away or slow do not count here: see `Connection.health`.
         """
         report = HealthReport()
         limits = self.options.limits
@@ -227,14 +228,17 @@ class Server(RequestsByName):
     def events(
         self, *, capacity: int = 1000, wake: Callable[[], object] | None = None
     ) -> Subscription:
-        """The events of connections from this call on, even if they are read later.
+        """The connection events from this call on, even if they are read later.
 
-        A subscriber never slows the server. One that has `capacity` events unread misses those that
-        follow, and is told how many.
+        A subscriber never slows the server. If it has `capacity` unread events, it misses those
+        that follow, and is told how many.
 
         Args:
-            capacity: Events that may wait unread, at least 1.
-            wake: See `Subscription`; for those who read from a thread.
+            capacity: How many unread events may wait, at least 1.
+            wake: See `Subscription`; for reading from a thread.
+
+        Raises:
+            ValueError: The capacity is less than 1.
         """
         return self._hub.subscribe(capacity, wake)
 
@@ -259,9 +263,9 @@ class Server(RequestsByName):
         )
 
     def submit(self, name: str, exchange: Exchange) -> None:
-        """Hands an exchange to the connection of a peer, or lets it wait for one. On the loop."""
+        """Submits an exchange to the peer's connection, or queues it for one. On the loop."""
         connection = self.connections.pick(name)
-        # A connection that is about to close takes no more, and the peer's next one will.
+        # A connection that is about to close accepts no more; the peer's next one will.
         if connection is None or not connection.offer(exchange):
             clock = trio.lowlevel.current_clock()
             begun = clock.current_time()
@@ -274,24 +278,25 @@ class Server(RequestsByName):
     def revoke(self, principal: str) -> int:
         """Closes all connections of the principal with this name, with 4005.
 
-        Its clients dial again, and the authenticator has to refuse them then. The authenticators of
-        `restsock.auth` that read a file do all this automatically when the file has changed.
+        Its clients dial again, so the authenticator has to refuse them from now on. The
+        authenticators of `restsock.auth` that read a file do all this automatically when the file
+        has changed.
 
         Args:
-            principal: Its name, which may differ from the name of its peers.
+            principal: The name of the principal, which may differ from the names of its peers.
 
         Returns:
-            How many connections there were.
+            How many connections were closed.
         """
         return self._registrar.revoke(principal)
 
-    # --- life -----------------------------------------------------------------------------
+    # --- life cycle -----------------------------------------------------------------------
 
     def serve_here(self, face: Callable[[Connection], Any]) -> None:
-        """Has the app, and `auth`, run on the loop of asyncio that runs here. Before it is entered.
+        """Makes the app and `auth` run on the asyncio loop that runs here. Call before entering.
 
         Args:
-            face: Makes of a connection what an app that is a function is to see of it there.
+            face: Wraps a connection in the class that a function app sees on that loop.
         """
         self._endpoint.serve_here(face)
         if self._front_door is not None:
@@ -299,28 +304,31 @@ class Server(RequestsByName):
         self._access_control.asyncio_loop = self._endpoint.asyncio_loop
 
     def keep_apart(self, fold: Callable[[str], str]) -> None:
-        """Refuses a name that differs from a connected one, but not once both are folded.
+        """Refuses a name that differs from a connected one, but is equal to it after folding.
 
-        For those who find peers by labels of hosts, in which case has no meaning: `fold` gives the
-        same text for names that are not told apart. Before it is entered.
+        This is for finding peers by host names, which are case-insensitive: `fold` maps names that
+        are treated as equal to the same text. Call before entering.
         """
         self._registrar.fold = fold
 
     def tell_urls(self, urls_of: Callable[[str], Sequence[str]]) -> None:
-        """Has newcomers be told the URLs of a name, the best first, at most 8; see `Connection`."""
+        """Sets the function that returns a peer's URLs by its name: at most 8, the best first.
+
+        The peers are told their URLs: see `Connection.urls`.
+        """
         self._newcomers.urls_of = urls_of
 
     def accept_from(self, open_listeners: OpenListeners) -> None:
-        """Has it accept from something else than TCP. Before it is entered."""
+        """Makes it accept from something other than TCP. Call before entering."""
         self._listening.open_listeners = open_listeners
 
     # --- while it runs --------------------------------------------------------------------
 
     def use(self, options: Options) -> None:
-        """Replaces the options, for new connections and requests.
+        """Uses other options for new connections.
 
-        Open connections keep theirs, and so do apps and listening sockets. New limits on how many
-        there may be apply at once; no connection is closed because of them.
+        Existing connections, apps and listening sockets keep theirs. Limits on how many there may
+        be apply at once, but no connection is dropped for them.
 
         Raises:
             ValueError: This system has no such socket option; nothing was changed.
@@ -336,19 +344,19 @@ class Server(RequestsByName):
         If cancelled, none is left open.
 
         Raises:
-            OSError: An address cannot be bound; its present sockets may be what is in the way.
-            ValueError: The place is not valid; or only one of both, old and new, is on loopback; or
-                the sockets were handed over.
-            RuntimeError: It does not run.
+            OSError: An address cannot be bound; the server's own sockets may be in use there.
+            ValueError: The address is not valid; or only one of the old and the new address is on
+                loopback; or the sockets were handed over.
+            RuntimeError: The server is not running.
         """
         self._check_running()
         return await self._listening.bind(host, port, self.options.sockets)
 
     def listen_at(self, bound: Bound) -> None:
-        """Accepts from these from now on; the old sockets close, and connections stay.
+        """Accepts from these sockets from now on; the old ones close, and connections stay.
 
         Raises:
-            RuntimeError: It does not run.
+            RuntimeError: The server is not running.
         """
         self._check_running()
         self._listening.move(bound)
@@ -359,7 +367,7 @@ class Server(RequestsByName):
             raise RuntimeError("it does not listen, so it cannot listen elsewhere")
 
     async def wait_closed(self) -> None:
-        """Waits until the server is closed and no connection is left: no error is raised."""
+        """Waits until the server is closed and no connection is left. Raises no errors."""
         await self._endpoint.life.wait_closed()
 
     @documented_like(Endpoint.drain)
@@ -370,16 +378,16 @@ class Server(RequestsByName):
 
         Clients of plain HTTP are closed first, while peers still answer their requests; idle ones
         at once, or half a second after their latest response. From then on neither side starts a
-        request on any connection; requests that wait for a peer fail. Requests in flight go on, in
-        both directions. A connection closes after its last request, or when the grace is over. Then
-        this waits up to `Timeouts.close` seconds for the peers' halves of the closing handshakes,
-        and drops the rest. If cancelled, everything is dropped at once.
+        request on any connection; requests that wait for a peer fail. Requests in flight continue,
+        in both directions. A connection closes after its last request, or when the grace period is
+        over. Then this waits up to `Timeouts.close` seconds for the peers' halves of the closing
+        handshakes, and drops the rest. If cancelled, everything is dropped at once.
 
-        Until then, new connections are answered with 503 and Retry-After; then the sockets close.
+        Meanwhile, new connections are answered with 503 and Retry-After; then the sockets close.
         Sockets that were handed over close at once: new connections wait there for the next
         process, and those that were accepted before are served once.
 
-        A second call waits for the first; one with a shorter grace shortens it.
+        A second call waits for the first; if its grace period is shorter, that applies.
         """
         check_close_code(code)
         if self._endpoint.life.state is State.NEW:
@@ -402,7 +410,7 @@ class Server(RequestsByName):
                     "%d connections did not close in time", len(self.connections)
                 )
         finally:
-            # The sockets close, and what is left is dropped; its tasks still tell subscribers.
+            # The sockets close, and the rest is dropped; its tasks still publish events.
             if self._nursery is not None:
                 self._nursery.cancel_scope.cancel()
         await self._endpoint.life.wait_closed()
@@ -433,7 +441,7 @@ class Server(RequestsByName):
         self, listeners: Sequence[Listener], task_status: trio.TaskStatus[None]
     ) -> None:
         try:
-            # One of its own, which `aclose` cancels: the block of the caller is outside of it.
+            # Its own nursery, which `aclose` cancels: the caller's block is outside of it.
             async with trio.open_nursery() as nursery:
                 self._nursery = nursery
                 self._connected.start(nursery)
@@ -464,6 +472,6 @@ class Server(RequestsByName):
         self._nursery.start_soon(self._handle, stream, self._newcomers.admit())
 
     async def _handle(self, stream: trio.abc.Stream, scope: trio.CancelScope) -> None:
-        """Makes a connection, and has it begin. Raises nothing: whatever happens, others go on."""
+        """Makes a connection and starts it. Raises nothing, so that the others continue."""
         if (connection := await self._newcomers.handshake(stream, scope)) is not None:
             self._connected.add(connection)

@@ -1,4 +1,4 @@
-"""Listening on a Unix socket: a file of its own, which replaces that of a dead process only."""
+"""Listening on a Unix socket. Its file replaces only the file of a dead process."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ._accept import backlog_of
 __all__ = ["UnixListener", "open_unix_listeners"]
 
 # Seconds to wait for another program that is about to listen in the same folder, and between tries.
-# One that holds the folder for longer does so for a reason of its own.
+# A program that holds the lock on the folder for longer has another reason for it.
 _PATIENCE = 2.0
 _PAUSE = 0.01
 
@@ -31,11 +31,11 @@ _ADVICE = {
 
 
 class UnixListener(trio.abc.Listener[trio.SocketStream]):
-    """Accepts from a Unix socket, and removes its file in the end, if it is still the same one.
+    """Accepts from a Unix socket, and removes its file in the end, if it is still the same file.
 
     Args:
-        sock: Bound to the path, and listening.
-        path: Of the file.
+        sock: The socket, bound to the path and listening.
+        path: The path of the file.
     """
 
     def __init__(self, sock: trio.socket.SocketType, path: Path) -> None:
@@ -46,13 +46,13 @@ class UnixListener(trio.abc.Listener[trio.SocketStream]):
         self._process = os.getpid()  # the child of a fork does not own it
 
     async def accept(self) -> trio.SocketStream:
-        """The next one."""
+        """Waits for the next connection."""
         return await self._listener.accept()
 
     async def aclose(self) -> None:
-        """Removes the file, and closes the socket. Twice is harmless."""
+        """Removes the file, and closes the socket. A second call is harmless."""
         if self.socket.fileno() >= 0 and os.getpid() == self._process:
-            with contextlib.suppress(OSError):  # it is gone, or is not ours to remove any more
+            with contextlib.suppress(OSError):  # it is gone, or we may no longer remove it
                 if _inode(self._path) == self._inode:
                     self._path.unlink()
         await self._listener.aclose()
@@ -63,18 +63,17 @@ async def open_unix_listeners(
 ) -> list[UnixListener]:
     """Binds a Unix socket and listens; see `OpenListeners`.
 
-    Nothing can connect before its file has the mode of the options: until the socket listens, the
-    system refuses all. A file that another process has left, and to which nothing listens, is
-    replaced.
+    Nothing can connect before the file has the mode of the options: until the socket listens, the
+    system refuses all connections. A file on which no process listens any more is replaced.
 
     Args:
-        path: Of the file, absolute.
+        path: The absolute path of the file.
         port: Has no meaning.
         options: The backlog and the mode of the file.
 
     Raises:
-        OSError: Another program listens there (EADDRINUSE), there is a file that is no socket
-            (EEXIST), there is no such folder, or this process may not write to it.
+        OSError: Another program listens there (EADDRINUSE), the file is not a socket (EEXIST),
+            there is no such folder, or this process may not write to it.
     """
     assert path is not None
     file = Path(path)
@@ -107,10 +106,10 @@ def _listen_at(path: Path, options: SocketOptions) -> UnixListener:
 
 @contextlib.asynccontextmanager
 async def _alone_in(folder: Path) -> AsyncIterator[None]:
-    """Has one process at a time look for a stale file and bind its own.
+    """A lock: one process at a time checks for a stale file and binds its own.
 
-    Two at once would both find the same stale file, and the second one would remove the new file of
-    the first. And a socket that is bound, but does not listen yet, looks like a stale one.
+    Two processes at once would both find the same stale file, and the second would remove the new
+    file of the first. Besides, a socket that is bound but does not listen yet looks stale.
     """
     import fcntl  # not on Windows
 
@@ -125,14 +124,14 @@ async def _alone_in(folder: Path) -> AsyncIterator[None]:
                     await trio.sleep(_PAUSE)
         yield
     finally:
-        os.close(descriptor)  # gives the lock back
+        os.close(descriptor)  # releases the lock
 
 
 def _remove_stale(path: Path) -> None:
-    """Removes the file of a socket to which nothing listens.
+    """Removes the file of a socket on which nothing listens.
 
     Raises:
-        OSError: It cannot be removed, or is not to be.
+        OSError: It cannot be removed, or must not be.
     """
     try:
         mode = path.lstat().st_mode
@@ -153,6 +152,6 @@ def _remove_stale(path: Path) -> None:
 
 
 def _inode(path: Path) -> tuple[int, int]:
-    """Tells the file from all others for as long as a socket is bound to it."""
+    """Identifies the file as long as a socket is bound to it."""
     found = path.lstat()
     return found.st_dev, found.st_ino

@@ -1,4 +1,4 @@
-"""What the APIs beside that for trio show of a server: connections, ways to peers, and events."""
+"""What the APIs for threads and asyncio show of a server: connections, routes and events."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ V = TypeVar("V", bound=ConnectionView)
 class ConnectionsView(Generic[V]):
     """The connections of a server whose handshake is complete.
 
-    Iteration goes over a snapshot, oldest first. Looking up what is not there never raises.
+    Iteration goes over a snapshot, oldest first. A lookup that finds nothing does not raise.
 
     Args:
-        registry: The server's.
-        show: Makes what is shown of a connection.
+        registry: The registry of the server.
+        show: Wraps a connection in the class of the API.
     """
 
     def __init__(self, registry: Connections, show: Callable[[Connection], V]) -> None:
@@ -62,7 +62,7 @@ class ConnectionsView(Generic[V]):
     def all_by_name(self, name: str) -> list[V]:
         """All connections that requests to this name may go to, oldest first.
 
-        Several there are only with `names="share"`.
+        Without `names="share"` there is at most one.
         """
         return [self._show(found) for found in self._registry.all_by_name(name)]
 
@@ -75,11 +75,11 @@ class ConnectionsView(Generic[V]):
 
 
 class RouteView(Generic[V]):
-    """The way to the peer of one name.
+    """The route to the peer of one name.
 
     Args:
-        route: That of the API for trio.
-        show: Makes what is shown of a connection.
+        route: The route of the API for trio.
+        show: Wraps a connection in the class of the API.
     """
 
     def __init__(self, route: Route, show: Callable[[Connection], V]) -> None:
@@ -93,7 +93,7 @@ class RouteView(Generic[V]):
 
     @property
     def connection(self) -> V | None:
-        """The peer's present connection, or `None`. Of several, the newest."""
+        """The peer's current connection, or `None`. Of several, the newest."""
         connection = self._route.connection
         return None if connection is None else self._show(connection)
 
@@ -102,14 +102,14 @@ class RouteView(Generic[V]):
 
 
 class SubscriptionView:
-    """What happens to the connections of a server, from now on.
+    """The connection events of a server, from its creation on.
 
     Args:
-        portal: To the loop of the server.
-        server: Whose events they are.
+        portal: The way to the loop of the server.
+        server: The server.
         capacity: See `Server.events`.
-        wake: Is called on that loop when there may be one. It must not know this object: the loop
-            keeps it, and a subscription that is dropped ends.
+        wake: Called on that loop when there may be an event. It must not refer to this object: the
+            loop keeps it alive, and a subscription that is dropped must end.
     """
 
     def __init__(
@@ -119,10 +119,10 @@ class SubscriptionView:
         self._subscription = portal.call(partial(server.events, capacity=capacity, wake=wake))
 
     def _next(self) -> ConnectionEvent | None:
-        """The next event; `None` if there is none by now.
+        """The next event; `None` if there is none yet.
 
         Raises:
-            EOFError: There are no more: the server or this was closed.
+            EOFError: There are no more events: the server or this was closed.
         """
         try:
             return self._subscription.receive_nowait()

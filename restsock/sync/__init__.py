@@ -1,14 +1,15 @@
 """The API for threads: `connect` and `listen`, with the names and arguments of the async ones.
 
-All clients and servers of a process share one background thread, in which they live; it starts with
-the first and ends with the last. Their methods block the calling thread only, and may be called
-from any number of threads at once; apps are served as by the async API. What blocks can be
-interrupted (Ctrl-C), and raises `RestsockError` where it could only wait for itself: on the
-background thread (in an async app, say), and in the child of a fork.
+All clients and servers of a process run in one background thread, which starts with the first and
+ends with the last. Their methods block only the calling thread, and may be called from any number
+of threads at once. Apps are served as by the async API. A blocking method can be interrupted
+(Ctrl-C). It raises `RestsockError` where it would deadlock: on the background thread (in an async
+app, for example), and in the child of a fork.
 
-- `_endpoint`: a client or server that is kept open, and its close.
+- `_endpoint`: how a client or server is kept open and closed.
 - `_requests`: blocking requests.
-- `_client`, `_server`, `_connection`, `_events`: the faces.
+- `_client`, `_server`, `_connection`, `_events`: the public classes.
+- `_signals`: graceful shutdown on SIGTERM and SIGINT.
 """
 
 from __future__ import annotations
@@ -46,12 +47,13 @@ def connect(client: _async_client.Client) -> Client:
 
         with restsock.sync.connect("ws://hub.example:8000/", app=app, name="edge-1") as client: ...
 
-    A function that is `auth` is called in a thread. `Backoff(tries=...)` bounds how long this
+    If `auth` is a function, it is called in a thread. `Backoff(tries=...)` limits how long this
     waits.
 
     Raises:
-        HandshakeError: Dialing again would not help, or was done often enough.
-        RestsockError: This is the background thread itself.
+        HandshakeError: Dialing again would not help, or `Backoff.tries` attempts have failed.
+        RestsockError: This was called on the background thread.
+        KeyboardInterrupt: It was interrupted. Nothing is left open.
     """
     return Client(client)
 
@@ -63,10 +65,10 @@ def listen(server: _async_server.Server) -> Server:
         with restsock.sync.listen("127.0.0.1", 0) as server:
             print(server.url)
 
-    A function that is `auth` is called in a thread.
+    If `auth` is a function, it is called in a thread.
 
     Raises:
         OSError: An address cannot be bound.
-        RestsockError: This is the background thread itself.
+        RestsockError: This was called on the background thread.
     """
     return Server(server)

@@ -20,13 +20,13 @@ __all__ = ["Client"]
 
 
 class Client(BlockingRequester, BlockingEndpoint[AsyncClient]):
-    """A `restsock.Client` for threads: one connection to a listener, kept alive. Made by `connect`.
+    """A `restsock.Client` for threads: keeps one connection to a listener. Made by `connect`.
 
         with restsock.sync.connect("wss://hub.example/", app=app, name="edge-1") as client:
             response = client.request("GET", "/pets", timeout=10)
 
-    It is connected from the start, dials again automatically, and serves its app in the background.
-    Any number of threads may share it. `close` it, or use `with`.
+    `connect` returns it connected. It dials again automatically, and serves its app in the
+    background. Any number of threads may share it. Close it with `close` or `with`.
     """
 
     def __init__(self, client: AsyncClient) -> None:
@@ -36,31 +36,31 @@ class Client(BlockingRequester, BlockingEndpoint[AsyncClient]):
 
     @property
     def connection(self) -> Connection | None:
-        """The present connection, or `None` while there is none."""
+        """The current connection, or `None` while there is none."""
         connection = self._client.connection
         return None if connection is None else Connection(self._portal, connection)
 
     @property
     def urls(self) -> tuple[str, ...]:
-        """Where plain HTTP reaches this peer, the best first, as the listener's ingress tells.
+        """The URLs at which plain HTTP reaches this peer, in order of preference.
 
-        Empty while there is no connection, and where the listener tells none.
+        The listener's ingress sends them. Empty without a connection or an ingress.
         """
         return self._client.urls
 
     @property
     def closed(self) -> bool:
-        """Whether it has ended for good, whichever side ended it."""
+        """Whether the client has ended permanently, whichever side ended it."""
         return self._client.closed
 
     def wait_connected(self, timeout: float | None = None) -> Connection | None:
         """Wait until there is a connection.
 
         Args:
-            timeout: Seconds; `None` waits as long as it takes.
+            timeout: Seconds; `None` waits indefinitely.
 
         Returns:
-            The connection, or `None` when there was none in time.
+            The connection, or `None` if there was none in time.
 
         Raises:
             ConnectionClosed: The client has ended.
@@ -69,33 +69,34 @@ class Client(BlockingRequester, BlockingEndpoint[AsyncClient]):
         return None if found is None else Connection(self._portal, found)
 
     def wait_closed(self, timeout: float | None = None) -> Closed | None:
-        """Wait until the client has ended for good.
+        """Wait until the client has ended permanently.
 
         Args:
-            timeout: Seconds; `None` waits as long as it takes.
+            timeout: Seconds; `None` waits indefinitely.
 
         Returns:
-            How it ended, or `None` when it did not in time.
+            How it ended, or `None` if it did not end in time.
 
         Raises:
-            RestsockError: After a fork, or on the background thread.
+            RestsockError: This was called after a fork, or on the background thread.
         """
         outcome: Closed | None = self._wait_closed(timeout)
         return outcome
 
     def statistics(self) -> ClientStatistics:
-        """Counters since this client was made, over all its connections."""
+        """Counters over the whole life of this client, for all its connections."""
         return self._look_up(self._client.statistics)
 
     @documented_like(AsyncClient.aclose)
     def close(
         self, code: int = CloseCode.NORMAL, reason: str = "", *, grace: float | None = None
     ) -> None:
-        """End the client for good, wait for it, and end the background thread after the last one.
+        """End the client permanently, after the requests in flight, and wait until it has ended.
 
-        No further request is started; what is in flight, both ways, goes on for the grace. Then
-        waits up to `Timeouts.close` seconds for the peer's half of the closing handshake. Twice is
-        harmless. A `KeyboardInterrupt` ends the wait and drops the connection. Leaving a `with`
-        block by an exception has no grace.
+        No more requests are started. Requests in flight, in both directions, may finish within
+        `grace`. Then this waits up to `Timeouts.close` seconds for the peer's half of the closing
+        handshake. A `KeyboardInterrupt` ends the wait and drops the connection. Leaving a `with`
+        block by an exception allows no grace. A second call is harmless. The background thread ends
+        with the last client or server.
         """
         self._close(code, reason, grace=grace)

@@ -20,8 +20,9 @@ __all__ = ["Connection"]
 class Connection(ConnectionView, BlockingRequester):
     """A connection: what is known of the peer, and requests to it.
 
-    Its requests go over this very connection and fail when it has ended; those of a `Client` or a
-    `Route` go over the next one, too. Two of these are equal when they mean the same connection.
+    Its requests go over this connection only, and fail after it has ended; those of a `Client` or a
+    `Route` also use the next connection. Two objects are equal if they stand for the same
+    connection.
     """
 
     def __init__(self, portal: Portal, connection: AsyncConnection) -> None:
@@ -29,25 +30,25 @@ class Connection(ConnectionView, BlockingRequester):
         BlockingRequester.__init__(self, portal, connection)
 
     def statistics(self) -> Statistics:
-        """Its counters now.
+        """The current counters of the connection.
 
         Raises:
-            ConnectionClosed: The client or server that it belonged to was closed.
+            ConnectionClosed: The client or server of the connection was closed.
         """
         return self._portal.call(self._connection.statistics)
 
     def wait_closed(self, timeout: float | None = None) -> Closed | None:
-        """Wait for its end.
+        """Wait until the connection has ended.
 
         Args:
-            timeout: Seconds; `None` waits as long as it takes.
+            timeout: Seconds; `None` waits indefinitely.
 
         Returns:
-            How it ended, or `None` when it did not in time.
+            How it ended, or `None` if it did not end in time.
 
         Raises:
-            ConnectionClosed: The client or server that it belonged to was closed meanwhile.
-            RestsockError: After a fork, or on the background thread.
+            ConnectionClosed: The client or server of the connection was closed meanwhile.
+            RestsockError: This was called after a fork, or on the background thread.
         """
         if self.closed is not None:
             return self.closed
@@ -55,7 +56,7 @@ class Connection(ConnectionView, BlockingRequester):
 
     @documented_like(AsyncConnection.aclose)
     def close(self, code: int = CloseCode.NORMAL, reason: str = "") -> None:
-        """Close it, and wait until it is closed. Twice is harmless."""
+        """Close the connection, and wait until it is closed. A second call is harmless."""
         if self.closed is None:
             self._portal.run(self._connection.aclose, code, reason)
 
@@ -63,7 +64,7 @@ class Connection(ConnectionView, BlockingRequester):
     def drain(
         self, grace: float | None = None, code: int = CloseCode.GOING_AWAY, reason: str = ""
     ) -> Closed:
-        """Close it after what is in flight, wait until it is closed, and tell how it ended."""
+        """Close the connection after the requests in flight; return how it ended."""
         if self.closed is not None:
             return self.closed
         return self._portal.run(self._connection.drain, grace, code, reason)

@@ -31,13 +31,13 @@ def _do_nothing() -> None:
 
 
 class BlockingEndpoint(Generic[E]):
-    """What a blocking client and a blocking server have in common: to be closed.
+    """What a blocking client and a blocking server have in common: it enters and closes them.
 
     Args:
-        endpoint: The async client or server, to be entered.
+        endpoint: The async client or server, which is entered here.
 
     Raises:
-        Exception: What entering raises; nothing is left open then.
+        Exception: Whatever entering raises. Then nothing is left open.
     """
 
     def __init__(self, endpoint: E) -> None:
@@ -46,7 +46,7 @@ class BlockingEndpoint(Generic[E]):
 
     @property
     def portal(self) -> Portal:
-        """The loop that it lives on."""
+        """The loop that it runs on."""
         return self._context.portal
 
     @property
@@ -55,7 +55,7 @@ class BlockingEndpoint(Generic[E]):
         return self._context.closed
 
     def health(self) -> Health:
-        """Whether requests can be served now, and peers can connect; and if not, why."""
+        """Whether requests can be served now (and peers can connect), and if not, why."""
         return self._look_up(self._entered.endpoint.health)
 
     def _wait_closed(self, timeout: float | None) -> Any:
@@ -64,12 +64,12 @@ class BlockingEndpoint(Generic[E]):
         try:
             return portal.wait(timeout, self._entered.endpoint.wait_closed)
         except ConnectionClosed:
-            # The loop ended meanwhile, or long ago.
+            # The loop has ended.
             self._context.wait(timeout)
             return self._entered.outcome
 
     def _look_up(self, function: Callable[[], T]) -> T:
-        """Looks at the endpoint, on the loop; where that has ended, nothing changes any more."""
+        """Reads from the endpoint on the loop; after the loop has ended, directly."""
         try:
             return self._context.portal.call(function)
         except ConnectionClosed:
@@ -93,12 +93,12 @@ class BlockingEndpoint(Generic[E]):
         tell: Callable[[], object] = _do_nothing,
         done: Callable[[], object] = _do_nothing,
     ) -> None:
-        """Begins to close in the background. Takes no lock: a signal handler calls it anywhere.
+        """Begins to close in the background. Takes no lock, so a signal handler may call it.
 
         Args:
-            grace: As with `close`.
-            tell: Is called on the loop first.
-            done: Is called when it has closed: on the loop, or here if it had before.
+            grace: As for `close`.
+            tell: Called on the loop before anything else.
+            done: Called after the close: on the loop, or here if it was closed before.
         """
         portal = self._context.portal
 

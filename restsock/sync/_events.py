@@ -12,19 +12,19 @@ if TYPE_CHECKING:
     from restsock.server import ConnectionEvent, Server
     from restsock.threads import Portal
 
-# A thread that waits without a time limit looks this often, in seconds, whether the loop still
-# runs. Every orderly end of a server ends its subscriptions; this is for a loop that crashed.
+# A thread that waits without a time limit checks this often, in seconds, whether the loop still
+# runs. A server that closes normally ends its subscriptions; this is for a loop that crashed.
 _LOOK_AFTER = 30.0
 
 
 class Events(SubscriptionView):
-    """A blocking iterator over what happens to a server's connections from now on.
+    """A blocking iterator over the connection events of a server, from its creation on.
 
         with server.events() as events:        # or without `with`
             for event in events: ...
 
-    It ends when the server has closed, after the last event, or when it is closed itself. Several
-    threads may iterate over one; each event goes to one of them.
+    It ends after the last event when the server has closed, or when it is closed itself. Several
+    threads may share one; each event goes to one of them.
     """
 
     def __init__(self, portal: Portal, server: Server, capacity: int) -> None:
@@ -36,14 +36,14 @@ class Events(SubscriptionView):
         """Wait for the next event.
 
         Args:
-            timeout: Seconds; None waits as long as it takes.
+            timeout: Seconds; `None` waits indefinitely.
 
         Returns:
-            The event, or None when none came in time.
+            The event, or `None` if none came in time.
 
         Raises:
-            EOFError: There are no more: the server or this was closed.
-            RestsockError: This belongs to another process, or is called on the loop's own thread.
+            EOFError: There are no more events: the server or this subscription was closed.
+            RestsockError: This was called after a fork, or on the background thread.
         """
         self._portal.check_caller()
         deadline = None if timeout is None else time.monotonic() + timeout
@@ -60,7 +60,7 @@ class Events(SubscriptionView):
                 self._changed.wait(min(left, _LOOK_AFTER))
 
     def close(self) -> None:
-        """End the subscription: waiting threads see the end. Raises nothing; twice is harmless."""
+        """End the subscription; waiting threads see the end. Raises nothing; may be repeated."""
         self._close()
 
     def __iter__(self) -> Events:

@@ -22,7 +22,7 @@ __all__ = ["BlockingRequester", "BodyLike", "StreamedResponse"]
 
 BodyLike: TypeAlias = "bytes | str | Iterable[bytes] | BinaryIO"
 
-# A body up to this many bytes goes to the loop with its head, in one step.
+# A body of up to this many bytes is sent together with its head, in one step.
 _INLINE = 64 * 1024
 
 
@@ -49,14 +49,15 @@ class BlockingRequester(Adapters):
         The body may be bytes, text, an iterable of bytes, or a file, which is read as it is sent.
 
         Args:
-            timeout: Seconds for all of it; `None` leaves it to the connection's heartbeat. (A
-                connection has to come within `Timeouts.connect` in either case.)
+            timeout: Seconds for the whole request. With `None` only the connection's heartbeat
+                limits it. In either case there must be a connection within `Timeouts.connect`.
 
         Raises:
             ConnectionClosed: This was closed.
-            RestsockError: See the tree; `may_have_run` says whether a retry is safe. Also when
-                called on the loop's own thread or after a fork.
-            KeyboardInterrupt: The stream was reset, and the peer's app learns of it.
+            RestsockError: A retry is safe if `may_have_run` is false. Also raised if this is called
+                after a fork, or on the background thread.
+            KeyboardInterrupt: It was interrupted. The stream was reset, and the peer's app learns
+                of it.
         """
         deadline = None if timeout is None else time.monotonic() + timeout
         try:
@@ -86,20 +87,21 @@ class BlockingRequester(Adapters):
         timeout: float | None = None,
         scheme: str | None = None,
     ) -> StreamedResponse:
-        """Send a request; return once the response head is there.
+        """Send a request; return once the response head has arrived.
 
             with client.stream("GET", "/log") as response:
                 for data in response: ...
 
-        Leaving the block before the end of the body resets the stream. An upload goes before the
-        response is read; when the peer answers while it reads, the rest goes on between reads.
+        Leaving the block before the end of the body resets the stream. The request body is sent
+        before the response is read. If the peer answers before it has read all of it, the rest is
+        sent between reads.
 
         Args:
-            timeout: Seconds in which nothing happens: no head, no further bytes of the body, no
-                bytes of ours taken by the peer.
+            timeout: Seconds without progress: no head, no more bytes of the body, and the peer
+                reads nothing of the request body.
 
         Raises:
-            RequestTimeout: Nothing happened in time. The stream was reset.
+            RequestTimeout: There was no progress in time. The stream was reset.
         """
         try:
             return self._open(method, target, headers, body, scheme, timeout, None)
@@ -122,12 +124,13 @@ class BlockingRequester(Adapters):
                 websocket.send("hello")
                 for message in websocket: ...
 
-        Leaving the block closes it with 1000, by an exception with 1011. A drain waits for it like
-        for any request, up to `Timeouts.grace`. A WebSocket is never opened again by itself.
+        Leaving the block closes it with 1000, or with 1011 after an exception. A drain waits for
+        it as for any request, up to `Timeouts.grace`. A WebSocket is never reopened automatically.
 
         Raises:
             ConnectionClosed: This was closed.
-            KeyboardInterrupt: The stream was reset, and the peer's app learns of it.
+            KeyboardInterrupt: It was interrupted. The stream was reset, and the peer's app learns
+                of it.
         """
         self._portal.check()
         return ClientWebSocket(
@@ -166,7 +169,7 @@ class BlockingRequester(Adapters):
             exchange = ThreadExchange.open(requester, head, body=body)
             try:
                 response = exchange.receive_head(connect, idle, total)
-            except BaseException:  # Ctrl-C too: whatever it is, the peer's app is to know
+            except BaseException:  # also Ctrl-C: in any case the peer's app must learn of it
                 exchange.close()
                 raise
         else:
@@ -186,14 +189,14 @@ class BlockingRequester(Adapters):
 
 
 class StreamedResponse:
-    """A response whose body is still on its way; or, with status 101, a raw two-way stream.
+    """A response whose body is still arriving; or, with status 101, a raw two-way stream.
 
-    For one thread at a time; `close` may be called from another.
+    Only one thread may use it at a time; `close` may be called from another.
 
     Attributes:
-        status: Of the final head.
-        reason: Its phrase.
-        headers: Name and value pairs.
+        status: The status code of the final response.
+        reason: Its reason phrase.
+        headers: Its fields, as pairs of name and value.
     """
 
     def __init__(
@@ -212,19 +215,19 @@ class StreamedResponse:
 
     @property
     def trailers(self) -> Headers:
-        """The trailers that came after the body, once it is read."""
+        """The trailers, once the body is read."""
         return self._exchange.inbox.trailers
 
     def header(self, name: str, default: str | None = None) -> str | None:
-        """The value of a header field; the first one's, when it is repeated."""
+        """The value of a header field, or `default`. Of a repeated field, the first value."""
         return Response(headers=self.headers).header(name, default)
 
     def receive(self) -> bytes:
-        """The next bytes, as they came; `b""` at the end.
+        """Wait for the next bytes and return them as they arrived; `b""` at the end.
 
         Raises:
-            RequestTimeout: Nothing came in time. The stream was reset.
-            RestsockError: The response broke off; `may_have_run` says whether a retry is safe.
+            RequestTimeout: Nothing arrived in time. The stream was reset.
+            RestsockError: The response broke off. A retry is safe if `may_have_run` is false.
         """
         try:
             return self._receive(self._timeout)
@@ -232,14 +235,14 @@ class StreamedResponse:
             raise without_frames(exc)  # noqa: B904  # it is the same error
 
     def read(self) -> bytes:
-        """All that is left of the body. Raises what `receive` does."""
+        """Read the rest of the body. Raises the same errors as `receive`."""
         return b"".join(self)
 
     def send(self, data: bytes) -> None:
-        """After a 101: send raw bytes; wait while too many wait to leave.
+        """After a 101: send raw bytes. Waits while the send buffer is full.
 
         Raises:
-            RequestTimeout: The peer took nothing in time. The stream was reset.
+            RequestTimeout: The peer read nothing in time. The stream was reset.
             RestsockError: The exchange has failed.
         """
         try:
@@ -250,11 +253,11 @@ class StreamedResponse:
             raise
 
     def send_end(self) -> None:
-        """After a 101: no more bytes follow in this direction."""
+        """After a 101: end this direction."""
         self._exchange.send_end()
 
     def close(self) -> None:
-        """End the exchange; its stream is reset unless all was read. Raises nothing."""
+        """End the exchange; reset its stream unless all was read. Raises nothing."""
         self._upload = None
         self._exchange.close()
 
@@ -265,7 +268,7 @@ class StreamedResponse:
                 self._continue_upload(self._upload, timeout)
             return exchange.receive_data(timeout)
         except BaseException:
-            # Ctrl-C, or the request's body, has failed: there is no way to go on.
+            # Ctrl-C, or the request's body raised: it cannot continue.
             self.close()
             raise
 
@@ -291,7 +294,7 @@ class StreamedResponse:
         self.close()
 
     def __del__(self) -> None:
-        # Dropped unread: the peer's app must not go on without a reader.
+        # It was dropped unread: the peer's app must not continue without a reader.
         exchange = getattr(self, "_exchange", None)
         if exchange is not None:
             exchange.close()

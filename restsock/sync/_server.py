@@ -31,7 +31,7 @@ __all__ = ["Connections", "Route", "Server"]
 class Connections(ConnectionsView[Connection]):
     """The connections of a server whose handshake is complete, for threads.
 
-    Iteration goes over a snapshot, oldest first. Looking up what is not there never raises.
+    Iteration goes over a snapshot, oldest first. A lookup that finds nothing does not raise.
     """
 
     def __init__(self, portal: Portal, registry: AsyncConnections) -> None:
@@ -39,9 +39,10 @@ class Connections(ConnectionsView[Connection]):
 
 
 class Route(RouteView[Connection], BlockingRequester):
-    """Sends requests to the peer of one name, over whichever connection it has at the moment.
+    """Sends requests to the peer of one name, over its current connection.
 
-    A request made while the peer is away waits for it, up to its connect timeout.
+    While the peer is away, a request waits for it, up to its connect timeout. Then it fails with
+    `PeerNotFound` or `PeerUnavailable`. Both are safe to retry.
     """
 
     def __init__(self, portal: Portal, route: AsyncRoute) -> None:
@@ -50,17 +51,17 @@ class Route(RouteView[Connection], BlockingRequester):
 
 
 class Server(BlockingEndpoint[AsyncServer], AdaptersByName):
-    """A `restsock.Server` for threads: accepts peers and knows them. Made by `listen`.
+    """A `restsock.Server` for threads: accepts peers and finds them by name. Made by `listen`.
 
         with restsock.sync.listen("0.0.0.0", 8443, ssl_context=context) as server:
             response = server.request("edge-1", "GET", "/pets", timeout=10)
             for event in server.events(): ...
 
-    It listens from the start, and serves its app in the background. Any number of threads may share
-    it. `close` it, or use `with`.
+    `listen` returns it listening. It serves its app in the background. Any number of threads may
+    share it. Close it with `close` or `with`.
 
     Attributes:
-        connections: Who is connected now; look peers up by id, name or metadata.
+        connections: The connected peers; look them up by id, name or metadata.
     """
 
     def __init__(self, server: AsyncServer) -> None:
@@ -71,23 +72,23 @@ class Server(BlockingEndpoint[AsyncServer], AdaptersByName):
 
     @property
     def address(self) -> tuple[str, int]:
-        """Host and port that it listens on; of a Unix socket its path, and 0."""
+        """The host and port that it listens on; for a Unix socket, its path and 0."""
         return self._server.address
 
     @property
     def url(self) -> str:
-        """What a client on the same network dials; with `peers=False` it begins with `http`."""
+        """The URL for clients on the same network; with `peers=False` it begins with `http`."""
         return self._server.url
 
     def statistics(self) -> ServerStatistics:
-        """Counters since this server was made, over all its connections."""
+        """Counters over the whole life of this server, for all its connections."""
         return self._look_up(self._server.statistics)
 
     @documented_like(AsyncServer.events)
     def events(self, *, capacity: int = 1000) -> Events:
-        """Subscribe to what happens to the connections from now on.
+        """The connection events from this call on.
 
-        A subscriber never slows the server. One that has `capacity` events unread misses those
+        A subscriber never slows the server. If it has `capacity` unread events, it misses those
         that follow, and is told how many.
 
         Raises:
@@ -114,7 +115,8 @@ class Server(BlockingEndpoint[AsyncServer], AdaptersByName):
         """Send a request to the peer of this name and read the whole response.
 
         Raises:
-            KeyboardInterrupt: The stream was reset, and the peer's app learns of it.
+            KeyboardInterrupt: It was interrupted. The stream was reset, and the peer's app learns
+                of it.
         """
         route = self.route(name)
         return route.request(
@@ -123,10 +125,10 @@ class Server(BlockingEndpoint[AsyncServer], AdaptersByName):
 
     @documented_like(AsyncServer.use)
     def use(self, options: Options) -> None:
-        """Replace the options, for new connections and requests.
+        """Use other options for new connections.
 
-        Open connections keep theirs, and so do apps and listening sockets. New limits on how many
-        there may be apply at once; no connection is closed because of them.
+        Existing connections, apps and listening sockets keep theirs. Limits on how many there may
+        be apply at once, but no connection is dropped for them.
 
         Raises:
             ConnectionClosed: The server was closed.
@@ -135,9 +137,9 @@ class Server(BlockingEndpoint[AsyncServer], AdaptersByName):
 
     @documented_like(AsyncServer.revoke)
     def revoke(self, principal: str) -> int:
-        """Close all connections of the principal of this name with 4005; return how many.
+        """Close all connections of the principal with this name, with 4005; return how many.
 
-        Its clients dial again, and the authenticator has to refuse them then.
+        Its clients dial again, so the authenticator has to refuse them from now on.
 
         Raises:
             ConnectionClosed: The server was closed.
@@ -148,13 +150,13 @@ class Server(BlockingEndpoint[AsyncServer], AdaptersByName):
         """Wait until the server is closed.
 
         Args:
-            timeout: Seconds; `None` waits as long as it takes.
+            timeout: Seconds; `None` waits indefinitely.
 
         Returns:
-            Whether it is.
+            Whether it is closed.
 
         Raises:
-            RestsockError: After a fork, or on the background thread.
+            RestsockError: This was called after a fork, or on the background thread.
         """
         self._wait_closed(timeout)
         return self._context.closed or self._server.closed
@@ -165,10 +167,10 @@ class Server(BlockingEndpoint[AsyncServer], AdaptersByName):
     ) -> None:
         """Close all connections, stop listening, end all subscriptions, and wait for that.
 
-        No further request is started; what is in flight, both ways, goes on for the grace, while
-        newcomers are answered with 503. Then waits up to `Timeouts.close` seconds for the peers'
-        halves of the closing handshakes. The background thread ends with the last client or server.
-        Twice is harmless. A `KeyboardInterrupt` ends the wait and drops all connections. Leaving a
-        `with` block by an exception has no grace.
+        No more requests are started. Requests in flight, in both directions, may finish within
+        `grace`, while new connections are answered with 503. Then this waits up to `Timeouts.close`
+        seconds for the peers' halves of the closing handshakes. A `KeyboardInterrupt` ends the wait
+        and drops all connections. Leaving a `with` block by an exception allows no grace. A second
+        call is harmless. The background thread ends with the last client or server.
         """
         self._close(code, reason, grace=grace)

@@ -1,4 +1,4 @@
-"""SIGTERM and SIGINT as a wish to end in good order, for blocking programs."""
+"""Graceful shutdown on SIGTERM and SIGINT, for blocking programs."""
 
 from __future__ import annotations
 
@@ -29,33 +29,33 @@ def drain_on_signal(
     grace: float | None = None,
     raise_again: bool = False,
 ) -> Iterator[None]:
-    """Close clients and servers in good order when a signal ends the process.
+    """Close clients and servers gracefully when the process gets a signal to end.
 
         with restsock.sync.listen("0.0.0.0", 8443) as server, restsock.sync.drain_on_signal(server):
             server.wait_closed()
 
-    The first of the signals closes them as `close()` does, in the background: no request is started
-    any more, and what is in flight goes on for the grace. A second one cuts that short. The block
-    is left alone: it ends because what it waits for has ended, as `wait_closed` does.
+    The first signal closes them as `close()` does, in the background: no more requests are started,
+    and requests in flight may finish within `grace`. A second signal closes at once. The block
+    itself is not interrupted: it ends when what it waits for ends, such as `wait_closed`.
 
     While the block runs, SIGINT raises no `KeyboardInterrupt`, unless it is raised again.
 
     Args:
-        endpoints: What to close.
-        signals: Their numbers.
-        grace: Seconds; `None` is each one's `Timeouts.grace`.
-        raise_again: Whether the signal is raised again once all are closed, for whatever has
-            handled it before: for a block that something else ends, such as a web server. An event
-            loop that has a handler for it (`add_signal_handler`) has heard at once, and hears of it
-            no second time.
+        endpoints: The clients and servers to close.
+        signals: The numbers of the signals.
+        grace: Seconds; `None` is the `Timeouts.grace` of each.
+        raise_again: Whether to raise the signal again for its previous handler, once all are
+            closed. This is for a block that something else ends, such as a web server. An event
+            loop with a handler for the signal (`add_signal_handler`) is told of the first signal at
+            once, and not a second time.
 
     Raises:
-        ValueError: This is not the main thread, which alone gets signals.
+        ValueError: This is not the main thread, the only one that gets signals.
         TypeError: There is nothing to close.
     """
     if not endpoints:
         raise TypeError("drain_on_signal needs a client or a server to close")
-    first: int | None = None  # of the signals that came
+    first: int | None = None  # the first signal
     open_ = set(endpoints)  # those that the first one has not closed yet
     over = False  # whether the signal was raised again
     lock = threading.RLock()  # a signal may come while the main thread holds it
@@ -68,8 +68,8 @@ def drain_on_signal(
             return
         cut = first is not None
         if not cut:
-            first = number  # before all else: the next signal may come in the middle of this
-        # No log line from in here: the signal may have come in the middle of another one.
+            first = number  # before anything else: another signal may interrupt this function
+        # No log line from in here: the signal may have interrupted the writing of another one.
         tell = partial(tell_closing, number, cut=cut)
         for endpoint in endpoints:
             endpoint._close_soon(
@@ -112,7 +112,7 @@ def drain_on_signal(
 
 
 def _is_of_a_loop(handler: Any) -> bool:
-    """Whether it only stands for an event loop, which hears of signals without it."""
+    """Whether it only stands for an event loop, which is told of signals in another way."""
     return getattr(handler, "__module__", None) in ("asyncio.unix_events", "uvloop.loop")
 
 

@@ -1,13 +1,13 @@
-"""Peers in memory and wires that break: for the tests of programs that use restsock.
+"""Peers in memory and networks that fail: for the tests of programs that use restsock.
 
 - `sync_pair`, `aio_pair`, `trio_pair`: a client and a server of each API, connected without a port,
-  with a `network` that fails on demand. The fixture `restsock_pair` of pytest makes them, too.
-- `connected_pair`: two handshaken connections over an in-memory wire, each with an app or without.
+  with a `network` that fails on demand. The pytest fixture `restsock_pair` makes them, too.
+- `connected_pair`: both ends of a connection in memory, each with or without an app.
 - `FaultyStream`: any trio stream with faults on demand, in either direction (`Wire`).
 - `FaultyProxy`: the same faults for real sockets, between processes.
 
-On trio everything here waits by trio's clock alone: under `trio.testing.MockClock` a minute of
-silence, delay or backoff takes no time.
+On trio, everything here uses only trio's clock: with `trio.testing.MockClock`, a minute of silence,
+delay or backoff takes no time.
 """
 
 from restsock.testing._endpoints import EndpointPair, PairFactory, aio_pair, sync_pair, trio_pair

@@ -32,7 +32,7 @@ C = TypeVar("C")
 S = TypeVar("S")
 N = TypeVar("N")
 
-# A test that cuts the connection is not to wait for the next one.
+# A test that cuts the connection should not wait long for the next one.
 _BACKOFF = Backoff(initial=0.01, cap=0.1)
 
 
@@ -40,9 +40,9 @@ class EndpointPair(tuple[C, S], Generic[C, S, N]):
     """A connected client and server; unpacks into the two.
 
     Attributes:
-        client: The end that has dialed, a `Client` of the API in use.
-        server: The end that listens, a `Server`.
-        network: What is between them, to be broken: `network.cut()` and so on.
+        client: The dialing end, a `Client` of the API in use.
+        server: The listening end, a `Server`.
+        network: The network between them, which can fail: `network.cut()` and so on.
     """
 
     client: C
@@ -58,7 +58,7 @@ class EndpointPair(tuple[C, S], Generic[C, S, N]):
 
 @dataclass(frozen=True)
 class _Ends:
-    """Both ends, to be entered: the server first."""
+    """Both ends before they are entered; the server has to be first."""
 
     client: Client
     server: Server
@@ -79,20 +79,20 @@ def _make_ends(
     """Makes both ends of a pair.
 
     Args:
-        app: Serves what the server asks of the client: an ASGI or WSGI app, or a function.
-        server_app: Serves what the client asks of the server.
-        name: The client's, by which the server knows it.
+        app: Serves the requests of the server: an ASGI or WSGI app, or a coroutine function.
+        server_app: Serves the requests of the client.
+        name: The name of the client.
         options: Limits, timeouts and heartbeat of both ends.
-        messaging: Takes and sends messages at the client: a `Messaging` of the API in use, that is
-            open. The pair goes into its `with`.
+        messaging: Receives and sends messages at the client: an open `Messaging` of the API in use.
+            Enter the pair inside its `with`.
         server_messaging: The same at the server.
-        client: Further arguments of `connect`: `{"auth": Bearer("secret")}`, for example. By
-            default it dials again after 10 ms at most, and then up to 100 ms.
-        server: Further arguments of `listen`. Neither end speaks TLS.
+        client: Other arguments of `connect`: `{"auth": Bearer("secret")}`, for example. By default
+            the pause before dialing again is at most 10 ms, growing to 100 ms.
+        server: Other arguments of `listen`. Neither end can use TLS.
 
     Raises:
         ValueError: An argument is not valid.
-        TypeError: An argument is of a wrong type or unknown.
+        TypeError: An argument is unknown or has a wrong type.
         HandshakeError: On entering: the server has refused the client.
     """
     network = Network()
@@ -115,8 +115,8 @@ def trio_pair(
         async with trio_pair(app) as (client, server):
             response = await server.request("client", "GET", "/pets")
 
-    Under a `trio.testing.MockClock(autojump_threshold=0)` time-outs and delays take no time.
-    The rest is as with `sync_pair`.
+    With `trio.testing.MockClock(autojump_threshold=0)`, timeouts and delays take no time. The rest
+    is as for `sync_pair`.
     """
     return _on_trio(ends)
 
@@ -131,9 +131,9 @@ def sync_pair(
             session.mount("http://client/", server.adapter("client"))
             assert session.get("http://client/pets").json() == ["Rex"]
 
-    There is no port, and nothing leaves the process. When the block begins, the server knows the
-    client. Leaving it closes both, after what is in flight; at once, if the network stalls or drops
-    by then.
+    There is no port, and nothing leaves the process. When the block begins, the client is
+    connected. Leaving the block closes both, after the requests in flight; at once, if the network
+    stalls or drops at that time.
     """
     return _in_threads(ends)
 
@@ -147,7 +147,7 @@ def aio_pair(
         async with aio_pair(app) as (client, server):
             response = await server.request("client", "GET", "/pets")
 
-    ASGI apps and functions run on the loop of the caller. The rest is as with `sync_pair`.
+    ASGI apps and functions run on the caller's loop. The rest is as for `sync_pair`.
     """
     return _on_asyncio(ends)
 
@@ -157,7 +157,7 @@ async def _on_trio(ends: _Ends) -> AsyncIterator[EndpointPair[Client, Server, Ne
     async with ends.server as server:
         events = server.events()
         async with ends.client as client:
-            await events.receive()  # so both know each other
+            await events.receive()  # so that both are connected
             await events.aclose()
             try:
                 yield EndpointPair(client, server, ends.network)
@@ -195,17 +195,17 @@ async def _on_asyncio(
             try:
                 yield EndpointPair(client, server, network)
             finally:
-                network.end()  # a moment, whatever the network does
+                network.end()  # short, whatever the network does
 
 
 class PairFactory:
-    """What the fixture `restsock_pair` gives: pairs for one test.
+    """The value of the fixture `restsock_pair`: makes pairs for one test.
 
         def test_stock(restsock_pair):
             client, server = restsock_pair(app)
 
-    Call it for a `sync_pair` that is open until the test ends. `aio` and `trio` are `aio_pair` and
-    `trio_pair`, for `async with` in a test that is async.
+    Calling it returns a `sync_pair` that is open until the test ends. `aio` and `trio` are
+    `aio_pair` and `trio_pair`, for `async with` in an async test.
     """
 
     aio = staticmethod(aio_pair)
@@ -241,5 +241,5 @@ class PairFactory:
         return self._stack.enter_context(pair)
 
     def close(self) -> None:
-        """Close what it has made, latest first. Raises what leaving a `sync_pair` does."""
+        """Close all pairs, latest first. Raises the same errors as leaving a `sync_pair`."""
         self._stack.close()

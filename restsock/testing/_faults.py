@@ -1,4 +1,4 @@
-"""`Faults`: what may go wrong on all connections between two places, those to come included."""
+"""`Faults`: faults on all connections between two places, including later ones."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ __all__ = ["Faults"]
 
 
 class Faults:
-    """Wires that break together: those of `FaultyProxy` and `Network`.
+    """Faults of several connections at once: the base of `FaultyProxy` and `Network`.
 
-    The methods act on every present connection; those that change a lasting state (`stall`, `drop`,
-    `slow`) act on later ones too. For the trio loop that the connections are on.
+    The methods act on every current connection; those that set a lasting state (`stall`, `drop`,
+    `slow`) also act on later ones. Call them on the trio loop of the connections.
     """
 
     def __init__(self) -> None:
@@ -30,36 +30,36 @@ class Faults:
             stream.stall()
 
     def resume(self) -> None:
-        """End a `stall`, and a `drop` for later connections; the present ones stay lost."""
+        """End a `stall`, and a `drop` for later connections; the current ones stay lost."""
         self._stalled = self._dropping = False
         for stream in self._streams:
             stream.resume()
 
     def drop(self) -> None:
-        """Lose every byte on every connection, old or new, without a word to either end.
+        """Silently lose every byte on every connection, old or new.
 
-        Heartbeats notice it. `resume` lets the client's next attempt through.
+        Heartbeats detect it. After `resume` the client's next attempt succeeds.
         """
         self._dropping = True
         for stream in self._streams:
             stream.drop()
 
     def slow(self, delay: float = 0.0, *, rate: float | None = None) -> None:
-        """Slow every connection down, old or new; without arguments, no longer.
+        """Slow every connection down, old or new. Without arguments, end that.
 
         Args:
-            delay: Seconds that each round trip takes longer; bytes to the client wait for them.
-            rate: Bytes a second, in each direction; `None` is no limit.
+            delay: Seconds to add to each round trip, by delaying the bytes to the client.
+            rate: Bytes per second, in each direction; `None` is no limit.
 
         Raises:
-            ValueError: Less than 0 seconds, or not more than 0 bytes a second.
+            ValueError: The delay is negative, or the rate is not positive.
         """
         self._slowness = Wire(delay=delay, rate=rate)
         for stream in self._streams:
             self._slow(stream)
 
     async def cut(self, kind: CutKind = "reset") -> None:
-        """End every present connection. A client dials again, and gets through.
+        """End every current connection. A client can dial again at once.
 
         Args:
             kind: "reset" or "eof"; see `FaultyStream.cut`, which raises nothing.
@@ -69,7 +69,7 @@ class Faults:
             await stream.cut(kind)
 
     def _join(self, stream: FaultyStream) -> None:
-        """Begins a connection, in the present state."""
+        """Adds a connection, with the current faults."""
         self._streams.append(stream)
         self._slow(stream)
         if self._stalled:
@@ -78,6 +78,6 @@ class Faults:
             stream.drop()
 
     def _slow(self, stream: FaultyStream) -> None:
-        # Not on the way out, where each piece would wait for the one before it.
+        # Not in the other direction, where each piece would wait for the one before it.
         stream.receiving.delay = self._slowness.delay
         stream.receiving.rate = stream.sending.rate = self._slowness.rate

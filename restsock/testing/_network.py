@@ -1,4 +1,4 @@
-"""`Network`: what is between a client and a server in memory; and the same for other loops."""
+"""`Network`: the network between a client and a server in memory; and views for other loops."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ if TYPE_CHECKING:
 
 __all__ = ["AioNetwork", "Network", "SyncNetwork"]
 
-# Connections that may wait to be accepted.
+# How many connections may wait to be accepted.
 _BACKLOG = 1000
 
 
 class Network(Faults, trio.abc.Listener[trio.abc.Stream]):
     """The network between the client and the server of a pair, in memory.
 
-    Faultless until one of these methods is called: `stall`, `drop` and `slow`, of which `resume`
-    ends the first two, `cut`, and `refuse`, which `accept_again` ends.
+    It works until one of these methods is called: `stall` and `drop`, which `resume` ends; `slow`;
+    `cut`; and `refuse`, which `accept_again` ends.
 
     Attributes:
-        token: Of the loop that it is on.
+        token: The token of the loop that it is on.
     """
 
     def __init__(self) -> None:
@@ -41,7 +41,7 @@ class Network(Faults, trio.abc.Listener[trio.abc.Stream]):
         self.token: trio.lowlevel.TrioToken | None = None
 
     def refuse(self) -> None:
-        """Refuse new connections; the present one goes on. Raises nothing."""
+        """Refuse new connections; the current one continues. Raises nothing."""
         self._refusing = True
 
     def accept_again(self) -> None:
@@ -49,9 +49,9 @@ class Network(Faults, trio.abc.Listener[trio.abc.Stream]):
         self._refusing = False
 
     async def cut(self, kind: CutKind = "reset") -> None:
-        """End every present connection, and wait until both ends have noticed.
+        """End every current connection, and wait until both ends have noticed.
 
-        A client dials again, and gets through.
+        A client can dial again at once.
 
         Args:
             kind: "reset" or "eof"; see `FaultyStream.cut`, which raises nothing.
@@ -60,7 +60,7 @@ class Network(Faults, trio.abc.Listener[trio.abc.Stream]):
         await wait_all_tasks_blocked()
 
     async def end(self) -> None:
-        """Have both ends notice what is lost, so that closing does not wait. Raises nothing."""
+        """End stalled and lost connections, so that closing does not wait. Raises nothing."""
         self.refuse()
         if self._stalled or self._dropping:
             for stream in self._streams:
@@ -91,23 +91,23 @@ class Network(Faults, trio.abc.Listener[trio.abc.Stream]):
     async def open(
         self, host: str | None, port: int, sockets: SocketOptions
     ) -> Sequence[trio.abc.Listener[Any]]:
-        """There is nothing to bind, and so it raises nothing."""
+        """Returns itself: there is nothing to bind. Raises nothing."""
         await trio.lowlevel.checkpoint()
         self.token = trio.lowlevel.current_trio_token()
         return [self]
 
     async def accept(self) -> trio.abc.Stream:
-        """The next one that has dialed; raises what `trio.abc.Listener` does."""
+        """Waits for the next connection; raises the errors of `trio.abc.Listener`."""
         return await self._receive.receive()
 
     async def aclose(self) -> None:
-        """Accepts no more; raises nothing. See `trio.abc.Listener`."""
+        """Stops accepting; raises nothing. See `trio.abc.Listener`."""
         self._receive.close()
         await trio.lowlevel.checkpoint()
 
 
 class _NetworkView:
-    """A network, for callers outside its loop. Each method returns when it has taken effect."""
+    """A network, for callers outside its loop. Each method returns after it has taken effect."""
 
     def __init__(self, network: Network) -> None:
         self._network = network
@@ -116,35 +116,35 @@ class _NetworkView:
         """Let nothing pass, on old and new connections, until `resume`.
 
         Raises:
-            trio.RunFinishedError: Both ends were closed. So do the other methods.
+            trio.RunFinishedError: Both ends were closed. The other methods raise this, too.
         """
         self._call(self._network.stall)
 
     def resume(self) -> None:
-        """End a `stall`, and a `drop` for later connections; the present ones stay lost."""
+        """End a `stall`, and a `drop` for later connections; the current ones stay lost."""
         self._call(self._network.resume)
 
     def drop(self) -> None:
-        """Lose every byte, on old and new connections, without a word to either end.
+        """Silently lose every byte, on old and new connections.
 
-        Heartbeats notice it. `resume` lets the client's next attempt through.
+        Heartbeats detect it. After `resume` the client's next attempt succeeds.
         """
         self._call(self._network.drop)
 
     def slow(self, delay: float = 0.0, *, rate: float | None = None) -> None:
-        """Slow old and new connections down; without arguments, no longer.
+        """Slow old and new connections down. Without arguments, end that.
 
         Args:
-            delay: Seconds that each round trip takes longer; bytes to the client wait for them.
-            rate: Bytes a second, in each direction; `None` is no limit.
+            delay: Seconds to add to each round trip, by delaying the bytes to the client.
+            rate: Bytes per second, in each direction; `None` is no limit.
 
         Raises:
-            ValueError: Less than 0 seconds, or not more than 0 bytes a second.
+            ValueError: The delay is negative, or the rate is not positive.
         """
         self._call(partial(self._network.slow, delay, rate=rate))
 
     def refuse(self) -> None:
-        """Refuse new connections; the present one goes on. Raises what `stall` does."""
+        """Refuse new connections; the current one continues. Raises the same as `stall`."""
         self._call(self._network.refuse)
 
     def accept_again(self) -> None:
@@ -152,7 +152,7 @@ class _NetworkView:
         self._call(self._network.accept_again)
 
     def end(self) -> None:
-        """See `Network.end`. It waits for nothing but the loop, and raises nothing."""
+        """See `Network.end`. It waits only for the loop, and raises nothing."""
         try:
             trio.from_thread.run(self._network.end, trio_token=self._network.token)
         except trio.RunFinishedError:
@@ -166,9 +166,9 @@ class SyncNetwork(_NetworkView):
     """The `Network` of a `sync_pair`, for threads."""
 
     def cut(self, kind: CutKind = "reset") -> None:
-        """End the present connection, and wait until both ends have noticed.
+        """End the current connection, and wait until both ends have noticed.
 
-        The client dials again, and gets through.
+        The client can dial again at once.
 
         Args:
             kind: "reset" or "eof"; see `FaultyStream.cut`.
@@ -183,9 +183,9 @@ class AioNetwork(_NetworkView):
     """The `Network` of an `aio_pair`, for asyncio."""
 
     async def cut(self, kind: CutKind = "reset") -> None:
-        """End the present connection, and wait until both ends have noticed.
+        """End the current connection, and wait until both ends have noticed.
 
-        The client dials again, and gets through. If cancelled, it is cut all the same.
+        The client can dial again at once. If cancelled, the connection is cut nevertheless.
 
         Args:
             kind: "reset" or "eof"; see `FaultyStream.cut`.

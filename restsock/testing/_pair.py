@@ -1,4 +1,4 @@
-"""`connected_pair`: two peers, handshaken and running, over a wire in memory."""
+"""`connected_pair`: two peers, connected and running, over a wire in memory."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ _PEER = Peer("memory", 0)
 
 @dataclass(frozen=True)
 class Pair:
-    """What `connected_pair` gives; unpacks into the two connections.
+    """The value of `connected_pair`; unpacks into the two connections.
 
     Attributes:
-        dialer: The connection at the end that dialed; its app is ``app_a``.
-        listener: The same connection at the end that listened; its app is ``app_b``.
-        wire: What is between them, seen from the dialer: `wire.drop()` and so on.
+        dialer: The connection at the dialing end; its app is ``app_a``.
+        listener: The same connection at the listening end; its app is ``app_b``.
+        wire: The wire between them, as seen from the dialer: `wire.drop()` and so on.
     """
 
     dialer: Connection
@@ -69,29 +69,33 @@ async def connected_pair(
         async with connected_pair(app_b=app) as (dialer, listener):
             response = await dialer.request("GET", "/pets")
 
-    Both ends run on this loop and under its clock: with a
-    `trio.testing.MockClock(autojump_threshold=0)`, time-outs and delays take no time. Leaving
-    closes the connection in good order, unless the wire is broken by then.
+    Both ends run on this loop with its clock: with `trio.testing.MockClock(autojump_threshold=0)`,
+    timeouts and delays take no time. Leaving the block closes the connection gracefully, unless the
+    wire is broken.
 
     Args:
-        app_a: Serves what the listener asks of the dialer: an ASGI or WSGI app, a coroutine
-            function; without one the answer is 503.
-        app_b: Serves what the dialer asks of the listener.
+        app_a: Serves the requests of the listener: an ASGI or WSGI app, or a coroutine function.
+            Without an app the answer is 503.
+        app_b: Serves the requests of the dialer.
         options: Limits, timeouts and heartbeat of both ends.
-        options_b: Those of the listener, where they differ.
-        name: What the dialer calls itself.
-        metadata: What it tells about itself: any JSON value.
+        options_b: The options of the listener, if they differ.
+        name: The name of the dialer.
+        metadata: The metadata of the dialer: any JSON value.
         interface_a: "asgi", "wsgi" or "function", if that cannot be detected from ``app_a``.
         interface_b: The same for ``app_b``.
-        loop_a: Of ``app_a``, an ASGI app: asyncio, unless this is "trio" (or Quart-Trio's). With
-            asyncio a thread has its part in it, of which a `MockClock` knows nothing.
+        loop_a: The event loop of an ASGI ``app_a``: "trio", "asyncio", or "auto"; see
+            `restsock.apps.make_handler`. asyncio runs in a thread, which ignores a `MockClock`.
         loop_b: The same for ``app_b``.
         instrument_a: Is told what happens at the dialer's end.
-        instrument_b: The same at the listener's.
-        messaging_a: Takes and sends messages at the dialer's end: a `restsock.messaging.Messaging`
-            that is open.
-        messaging_b: The same at the listener's.
-        app_options: Further options of `restsock.apps.make_handler`, for both apps.
+        instrument_b: The same at the listener's end.
+        messaging_a: Receives and sends messages at the dialer's end: an open
+            `restsock.messaging.Messaging`.
+        messaging_b: The same at the listener's end.
+        app_options: Other options of `restsock.apps.make_handler`, for both apps.
+
+    Raises:
+        ValueError: An argument is not valid.
+        TypeError: An argument is unknown or has a wrong type.
     """
     for messaging in (messaging_a, messaging_b):
         if messaging is not None:
@@ -154,7 +158,7 @@ async def connected_pair(
                 nursery.start_soon(pair.listener.run, handlers[1])
                 try:
                     yield pair
-                # Kept from the nursery, which would wrap it in a group.
+                # Kept from the nursery, which would wrap it in an exception group.
                 except Exception as error:  # noqa: BLE001  # raised again below
                     failure = error
                 await pair.dialer.aclose()

@@ -1,4 +1,4 @@
-"""`FaultyProxy`: a TCP proxy on this machine whose wire breaks on demand."""
+"""`FaultyProxy`: a TCP proxy on this machine that fails on demand."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ class Link:
     """One proxied connection.
 
     Attributes:
-        stream: The client's side; ``stream.receiving`` is the wire from client to target,
-            ``stream.sending`` the one from target to client. Break it here.
+        stream: The client's side, where faults are set; ``stream.receiving`` is the wire from
+            client to target, ``stream.sending`` the wire from target to client.
     """
 
     def __init__(self, client: trio.SocketStream) -> None:
@@ -30,7 +30,8 @@ class Link:
     async def run(self, host: str, port: int) -> None:
         """Dial the target and forward until both directions have ended.
 
-        Raises nothing when the target cannot be reached: the client sees a reset, the log says why.
+        Raises nothing if the target cannot be reached: the client gets a reset, and the log says
+        why.
         """
         try:
             self.target = target = await trio.open_tcp_stream(host, port)
@@ -57,7 +58,7 @@ class Link:
                 await sink.send_all(data)
             await sink.send_eof()
         except (trio.BrokenResourceError, trio.ClosedResourceError):
-            # Hand the break on: to the target as a reset, to the client as well.
+            # Pass the failure on, as a reset, to both the target and the client.
             if self.target is not None:
                 await FaultyStream(self.target).cut()
             await self.stream.cut()
@@ -70,20 +71,20 @@ class FaultyProxy(Faults):
         async with FaultyProxy(host, port) as proxy:
             client = restsock.connect(f"ws://127.0.0.1:{proxy.port}/")
             ...
-            await proxy.cut()       # every connection is reset; a new one gets through
-            await proxy.refuse()    # new ones are refused
-            await proxy.accept()    # and let in again
+            await proxy.cut()       # every connection is reset; new ones work
+            await proxy.refuse()    # new connections are refused
+            await proxy.accept()    # and accepted again
 
-    The methods act on every present link; those that change a lasting state (`stall`, `drop`,
-    `slow`) act on later ones too. One link is at hand in `links`.
+    The methods act on every current connection; those that set a lasting state (`stall`, `drop`,
+    `slow`) also act on later ones. For faults of a single connection, use `links`.
 
     Args:
-        host: The target's.
-        port: The target's.
+        host: The host of the target.
+        port: The port of the target.
 
     Attributes:
-        links: The present connections, oldest first.
-        accepted: How many connections came in so far.
+        links: The current connections, oldest first.
+        accepted: How many connections were accepted so far.
     """
 
     def __init__(self, host: str, port: int) -> None:
@@ -99,7 +100,7 @@ class FaultyProxy(Faults):
 
     @property
     def port(self) -> int:
-        """The port on 127.0.0.1 that clients dial; it stays the same through `refuse`."""
+        """The port on 127.0.0.1 that clients dial; `refuse` does not change it."""
         return self._port
 
     async def __aenter__(self) -> FaultyProxy:
@@ -113,7 +114,7 @@ class FaultyProxy(Faults):
         await self._stack.aclose()
 
     async def refuse(self) -> None:
-        """Refuse new connections; the present ones go on. Twice is harmless; raises nothing."""
+        """Refuse new connections; the current ones continue. Raises nothing; may be repeated."""
         await trio.lowlevel.checkpoint()
         if self._listening is not None:
             self._listening.cancel()
@@ -121,7 +122,7 @@ class FaultyProxy(Faults):
             await self._refusing.wait()
 
     async def accept(self) -> None:
-        """Let new connections in (again), on the same port. Harmless when open already.
+        """Accept new connections (again), on the same port. Harmless if it already does.
 
         Raises:
             RuntimeError: The proxy was not entered.
@@ -140,7 +141,7 @@ class FaultyProxy(Faults):
         self._refusing = trio.Event()
         with trio.CancelScope() as scope:
             task_status.started(scope)
-            # Closes the sockets on its way out.
+            # Closes the sockets when it ends.
             await trio.serve_listeners(self._serve, listeners, handler_nursery=self._nursery)
         self._refusing.set()
 

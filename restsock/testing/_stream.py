@@ -1,4 +1,4 @@
-"""`FaultyStream`: any trio stream, with a wire between that can be broken on demand."""
+"""`FaultyStream`: any trio stream, with faults on demand."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ import trio
 from restsock.connection import TLSStream
 from restsock.testing._wire import CutKind, Wire
 
-# A portion of a receive without a limit of its own.
+# The maximum of a receive without its own limit.
 _RECEIVE = 65536
 
-# Pieces that may be on their way at once, on a wire with a delay.
+# Pieces that may be in transit at once, on a wire with a delay.
 _HELD = 256
 
 
 class FaultyStream(trio.abc.HalfCloseableStream):
-    """A stream around another one, faultless until a fault is set.
+    """A stream around another one, which works until a fault is set.
 
-    ``sending`` is the `Wire` from here to the peer, ``receiving`` the one back; the methods of
-    this class break both at once. Only one end needs to be wrapped: a fault here is seen there.
+    ``sending`` is the `Wire` from here to the peer, ``receiving`` the wire back; the methods of
+    this class act on both. Only one end needs to be wrapped: the other end sees the faults, too.
 
         wire = FaultyStream(stream)
         wire.receiving.chunk = 1            # one byte at a time
         wire.sending.cut_after(1000)        # a reset after the 1000th byte
-        wire.drop()                         # the cable is pulled, without a sign
+        wire.drop()                         # as if the cable were pulled
 
     Args:
         inner: The stream that carries the bytes; public as ``inner``.
-        sending: The wire to the peer; a new, faultless one by default.
-        receiving: The wire from the peer.
+        sending: The wire to the peer; by default a new one without faults.
+        receiving: The wire from the peer; likewise.
     """
 
     def __init__(
@@ -47,8 +47,8 @@ class FaultyStream(trio.abc.HalfCloseableStream):
         self.inner = inner
         self.sending = Wire() if sending is None else sending
         self.receiving = Wire() if receiving is None else receiving
-        # Received, but not through the wire yet: until when each waits, and its bytes, of which the
-        # end of file has none.
+        # Received, but still delayed: the time until which each piece waits, and its bytes; for the
+        # end of file, no bytes.
         self._held: deque[tuple[float, bytearray]] = deque()
         self._inner_ended = False
         self._scopes: set[trio.CancelScope] = set()
@@ -70,7 +70,7 @@ class FaultyStream(trio.abc.HalfCloseableStream):
         self.receiving.resume()
 
     def drop(self) -> None:
-        """Lose everything from now on, in both directions, without a word; see `Wire.drop`."""
+        """Silently lose everything from now on, in both directions; see `Wire.drop`."""
         self.sending.drop()
         self.receiving.drop()
 
@@ -81,14 +81,14 @@ class FaultyStream(trio.abc.HalfCloseableStream):
             kind: "reset": a task that waits here gets `trio.BrokenResourceError`, and the inner
                 stream is closed (a socket with a TCP reset). "eof": both ends read an end of file.
 
-        Raises nothing, not even when the stream has ended before.
+        Raises nothing, even if the stream has ended already.
         """
         await self._cut(kind, sending=True, receiving=True)
 
     # ---- trio.abc.HalfCloseableStream
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
-        """Send through the faults. If cancelled, an unknown part has left, as always in trio.
+        """Send, with the faults. If cancelled, an unknown part was sent, as always in trio.
 
         Raises:
             trio.BrokenResourceError: The wire was cut, or the inner stream is broken.
@@ -108,10 +108,10 @@ class FaultyStream(trio.abc.HalfCloseableStream):
                     await self._cut(due, sending=True, receiving=due == "reset")
             self._check()
             if self._sending_ended:
-                return  # the rest vanishes after the end of file
+                return  # after the end of file the rest is lost
 
     async def wait_send_all_might_not_block(self) -> None:
-        """Wait for the inner stream and for the end of a stall. Raises what `send_all` does."""
+        """Wait for the inner stream and for the end of a stall. Raises the same as `send_all`."""
         self._check()
         with self._interruptible():
             await self.sending.admit(0)
@@ -120,14 +120,14 @@ class FaultyStream(trio.abc.HalfCloseableStream):
         self._check()
 
     async def send_eof(self) -> None:
-        """Half-close, unless the wire has lost the peer already. Raises what `send_all` does."""
+        """Half-close, unless the wire was dropped. Raises the same as `send_all`."""
         self._check()
         await trio.lowlevel.checkpoint()
         if not (self.sending.dropping or self._sending_ended):
             await self._end_inner()
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
-        """Receive through the faults; raises what `send_all` does. Cancelled, it loses no byte."""
+        """Receive, with the faults. If cancelled, loses no byte. Raises the same as `send_all`."""
         wire = self.receiving
         while True:
             self._check()
@@ -160,7 +160,8 @@ class FaultyStream(trio.abc.HalfCloseableStream):
     async def aclose(self) -> None:
         """Close. After a `drop` the inner stream stays open, since the peer must not notice.
 
-        Close ``inner`` yourself then, or call `aclose_inner`. Raises nothing; twice is harmless.
+        In that case close ``inner`` yourself, or call `aclose_inner`. Raises nothing; may be
+        repeated.
         """
         self._closed = True
         self._interrupt()
@@ -170,17 +171,17 @@ class FaultyStream(trio.abc.HalfCloseableStream):
             await self.inner.aclose()
 
     async def aclose_inner(self) -> None:
-        """Close the inner stream whatever the faults. Raises nothing; twice is harmless."""
+        """Close the inner stream despite the faults. Raises nothing; may be repeated."""
         self._closed = True
         self._interrupt()
         await trio.aclose_forcefully(self.inner)
 
-    # ---- the machinery
+    # ---- internals
 
     async def _fill(self, max_bytes: int | None) -> None:
-        """Wait until the first held piece has had its delay, and take in what comes meanwhile.
+        """Wait until the first delayed piece is due, and receive more meanwhile.
 
-        So the delay is one of latency: pieces on the way wait side by side.
+        So the delay is latency: pieces in transit wait in parallel.
         """
         if not self._held:
             await self._take_in(max_bytes)
@@ -196,7 +197,7 @@ class FaultyStream(trio.abc.HalfCloseableStream):
         if self.receiving.dropping:
             self.receiving.count(len(data))
             if not data:
-                await trio.sleep_forever()  # an end of file vanishes as well
+                await trio.sleep_forever()  # an end of file is lost as well
             return
         self._inner_ended = not data
         self._held.append((trio.current_time() + self.receiving.delay, bytearray(data)))
@@ -250,7 +251,7 @@ class FaultyStream(trio.abc.HalfCloseableStream):
             try:
                 await inner.send_eof()
             except trio.BusyResourceError:
-                # A task was stuck in a send, and leaves it in a moment.
+                # A task was stuck in a send, and leaves it soon.
                 await trio.lowlevel.checkpoint()
             else:
                 return
@@ -263,15 +264,15 @@ class FaultyStream(trio.abc.HalfCloseableStream):
 
     @contextlib.contextmanager
     def _interruptible(self) -> Iterator[None]:
-        """A block that a cut or a close leaves early; what follows must check the state."""
+        """A block that a cut or a close interrupts; the code after it must check the state."""
         scope = trio.CancelScope()
         self._scopes.add(scope)
         try:
             with scope:
                 yield
         except trio.ClosedResourceError:
-            # Closed under the waiting operation: by a cut, or by aclose(). Only the first is
-            # the wire's fault; `_check` tells them apart.
+            # Closed during the operation: by a cut, or by aclose(). Only the first is a fault of
+            # the wire; `_check` distinguishes them.
             if not self._broken:
                 raise
         finally:
@@ -283,7 +284,7 @@ class FaultyStream(trio.abc.HalfCloseableStream):
 
 
 def _reset_on_close(stream: trio.abc.Stream) -> None:
-    """Let the kernel send RST instead of FIN, where there is a kernel."""
+    """Make the kernel send RST instead of FIN, if this is a socket."""
     while isinstance(stream, (TLSStream, FaultyStream)):
         stream = stream.transport_stream if isinstance(stream, TLSStream) else stream.inner
     if isinstance(stream, trio.SocketStream):

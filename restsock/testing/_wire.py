@@ -1,17 +1,17 @@
-"""One direction of a wire, and what may go wrong on it.
+"""One direction of a wire, and its faults.
 
-A `Wire` moves no bytes itself: it decides for what does (`FaultyStream`, and through it
-`FaultyProxy`) how many may pass now. All waiting is trio's, so a `trio.testing.MockClock`
-makes slow wires fast to test.
+A `Wire` moves no bytes itself: it decides how many bytes a `FaultyStream` (and through it a
+`FaultyProxy`) may move now. It waits by trio's clock only, so a `trio.testing.MockClock` makes slow
+wires fast to test.
 
 =========  ===============================================================================
-fault      what the two ends notice
+fault      effect
 =========  ===============================================================================
-delay      what is received comes that much later; what is sent leaves that much later
-rate       no more than so many bytes a second
-chunk      at most so many bytes at a time (1: the parser's worst case)
-stall      nothing moves, nothing is lost, until `resume`: backpressure
-drop       bytes and ends of file vanish for good, without a sign: a pulled cable
+delay      bytes are received, or sent, this much later
+rate       at most this many bytes per second
+chunk      at most this many bytes at a time (1: the parser's worst case)
+stall      nothing moves and nothing is lost, until `resume`: backpressure
+drop       bytes and ends of file are silently lost forever: a pulled cable
 cut after  the wire ends after the n-th byte, with a reset or with an end of file
 =========  ===============================================================================
 """
@@ -24,7 +24,7 @@ from typing import Literal
 import trio
 
 CutKind = Literal["reset", "eof"]
-"""How a wire ends: with an error at both ends, or with an end of file."""
+"""How a wire ends: "reset", an error at both ends, or "eof", an end of file."""
 
 # With a rate limit, bytes leave in portions of this many seconds: small enough to be smooth,
 # large enough that a fast wire does not cost a wake-up for every few bytes.
@@ -35,14 +35,17 @@ class Wire:
     """The faults of one direction. Every attribute may be changed while bytes flow.
 
     Args:
-        delay: Seconds that each piece waits. Towards the receiver that is latency: pieces wait side
-            by side. On the way out `send_all` itself waits, so sends follow one another.
-        rate: Bytes a second; None: no limit.
-        chunk: Bytes that pass at once; None: no limit.
+        delay: Seconds that each piece waits. When receiving, this is latency: pieces wait in
+            parallel. When sending, `send_all` waits, so pieces are sent one after another.
+        rate: Bytes per second; `None` is no limit.
+        chunk: Bytes that pass at once; `None` is no limit.
 
     Attributes:
-        passed: Bytes that came through so far.
-        lost: Bytes that vanished after `drop`.
+        passed: Bytes that have passed so far.
+        lost: Bytes that were lost after `drop`.
+
+    Raises:
+        ValueError: The delay is negative, or the rate or the chunk is not positive.
     """
 
     def __init__(
@@ -68,12 +71,12 @@ class Wire:
 
     @property
     def dropping(self) -> bool:
-        """Whether bytes vanish."""
+        """Whether bytes are lost."""
         return self._dropping
 
     @property
     def stalled(self) -> bool:
-        """Whether nothing moves for now."""
+        """Whether nothing moves now."""
         return not self._running.is_set()
 
     def stall(self) -> None:
@@ -86,22 +89,25 @@ class Wire:
         self._running.set()
 
     def drop(self) -> None:
-        """From now on lose every byte, and the end of file, without a word to either end.
+        """Silently lose every byte, and the end of file, from now on.
 
-        There is no way back: a byte stream with a hole in it is of no use. `stall` and
-        `resume` are the outage that heals.
+        This cannot be undone, since a byte stream with a gap is useless. For an outage that ends,
+        use `stall` and `resume`.
         """
         self._dropping = True
-        # A stalled sender must not wait for a resume that has lost its meaning.
+        # A stalled sender must not wait for a resume, which no longer has an effect.
         self._running.set()
 
     def cut_after(self, nbytes: int, kind: CutKind = "reset") -> None:
         """End the wire right after the next `nbytes` bytes (1 or more).
 
         Args:
-            nbytes: Counted from now.
-            kind: "reset": both directions break, both ends get an error. "eof": the receiver of
-                this direction reads an end of file, the rest of what the sender sends is lost.
+            nbytes: The number of bytes, counted from now.
+            kind: "reset": both directions break, and both ends get an error. "eof": the receiver of
+                this direction reads an end of file, and the rest that the sender sends is lost.
+
+        Raises:
+            ValueError: The number is less than 1.
         """
         if nbytes < 1:
             raise ValueError(f"a wire is cut after 1 byte or more, not {nbytes!r}")
@@ -109,9 +115,9 @@ class Wire:
         self._cut_kind = kind
 
     async def admit(self, wanted: int) -> int:
-        """Wait until bytes may pass and say how many of `wanted` (1 or more). A checkpoint.
+        """Wait until bytes may pass; return how many of `wanted` (1 or more). A checkpoint.
 
-        If cancelled, nothing has passed; a part of the rate may have been used up. Raises nothing.
+        If cancelled, nothing has passed, but part of the rate may be used up. Raises nothing.
         """
         await trio.lowlevel.checkpoint()
         await self._running.wait()
@@ -129,7 +135,7 @@ class Wire:
         return allowed
 
     def count(self, nbytes: int) -> CutKind | None:
-        """Note that `nbytes` passed (or vanished); the kind of cut that is due now, if any."""
+        """Note that `nbytes` have passed (or were lost); return the kind of cut due now, if any."""
         if self._dropping:
             self.lost += nbytes
             return None

@@ -1,12 +1,12 @@
-"""Where a thread meets a loop.
+"""Where a thread, or another loop, meets the loop of the connections.
 
-- `_exchange`: an exchange that a thread drives; `_loop_exchange`: one that tasks of another loop
-  drive, who wait in `_wakeups`. `_driver`, `_flow` and `_inbox` are what both consist of.
-- `_upload`: a request body that is sent while it is being made.
-- `_portal`: a loop, for others; one in a background thread. `_background`: the one of these that
-  all share; `_context`: what others keep open on it. `_asyncio_context`: the same for asyncio,
-  loaded at its first use.
-- `_pool`: threads that do what a loop gives them; `_fair_queue`: what waits, in turn by owner.
+- `_exchange`: an exchange driven by a thread; `_loop_exchange`: one driven by tasks of another
+  loop, which wait with `_wakeups`. Both consist of `_driver`, `_flow` and `_inbox`.
+- `_upload`: a request body that is sent while it is produced.
+- `_portal`: access to a loop, which may be in a background thread. `_background`: the background
+  loop that all share; `_context`: what is kept open on it. `_asyncio_context`: the same for
+  asyncio, loaded at its first use.
+- `_pool`: threads that work for a loop; `_fair_queue`: a queue with turns by owner.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""How an asyncio loop waits for the background loop: never by blocking.
+"""How an asyncio loop waits for the background loop, without blocking.
 
-A cancellation is passed on to what runs there, and arrives when that has ended, so nothing outlives
-the task that asked for it.
+A cancellation is passed on to the function there, and is raised when that has ended, so nothing
+outlives the task that started it.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ T = TypeVar("T")
 
 
 class _Reply(Generic[T]):
-    """What a task waits for, and another thread gives."""
+    """A value for which a task waits, and which another thread provides."""
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._future: asyncio.Future[T] = self._loop.create_future()
 
     def put(self, value: T) -> None:
-        """Gives it; the first time counts. For any thread."""
+        """Provides the value; only the first call counts. For any thread."""
         try:
             self._loop.call_soon_threadsafe(self._set, value)
         except RuntimeError:
@@ -39,11 +39,11 @@ class _Reply(Generic[T]):
             self._future.set_result(value)
 
     async def get(self) -> T:
-        """Waits for it. A cancellation loses nothing."""
+        """Waits for the value. If cancelled, the value is not lost."""
         return await asyncio.shield(self._future)
 
     async def get_at_last(self) -> T:
-        """Waits for it, and raises only then that it was cancelled."""
+        """Waits for the value even if cancelled; raises the cancellation after that."""
         cancelled: asyncio.CancelledError | None = None
         while not self._future.done():
             try:
@@ -58,13 +58,13 @@ class _Reply(Generic[T]):
 async def run_from_asyncio(
     portal: LoopPortal, function: Callable[..., Awaitable[T]], *args: Any
 ) -> T:
-    """Runs an async function on a loop of trio and waits for what it returns. Of asyncio.
+    """Runs an async function on a trio loop and returns its result. For asyncio.
 
     If cancelled, the function is cancelled.
 
     Raises:
-        RestsockError: this is the thread of that loop, or the child of a fork.
-        ConnectionClosed: the loop has ended, or ends meanwhile.
+        RestsockError: This is the thread of that loop, or the child of a fork.
+        ConnectionClosed: The loop has ended, or ends meanwhile.
     """
     portal.check()
     reply: _Reply[Answer[T]] = _Reply()
@@ -80,7 +80,7 @@ async def run_from_asyncio(
 
 
 class AsyncioContext(OpenContext[T]):
-    """What is kept open on the background loop for an owner on an asyncio loop. To be opened."""
+    """Keeps a context manager open on the background loop, for an owner on an asyncio loop."""
 
     def __init__(self, make: Callable[[], AbstractAsyncContextManager[T]]) -> None:
         super().__init__(make)
@@ -88,12 +88,12 @@ class AsyncioContext(OpenContext[T]):
         self._ended: _Reply[None] | None = None
 
     async def open(self) -> None:
-        """Enters what `make` returns (it is called on the background loop).
+        """Enters the context manager that `make` returns; `make` is called on the background loop.
 
-        If cancelled, that is cancelled, and nothing is left open.
+        If cancelled, nothing is left open.
 
         Raises:
-            Exception: whatever making or entering raises; nothing is left open then.
+            Exception: Whatever making or entering raises. Then nothing is left open.
         """
         try:
             self.portal.check()
@@ -117,15 +117,15 @@ class AsyncioContext(OpenContext[T]):
             self._ended.put(None)
 
     async def close(self, *, drop: bool = False) -> None:
-        """Leaves the context manager and gives the loop back. A second call does nothing.
+        """Leaves the context manager and releases the loop. A second call does nothing.
 
         A cancellation does not shorten this.
 
         Args:
-            drop: whether to leave it by a cancellation.
+            drop: Whether to leave it by a cancellation.
 
         Raises:
-            Exception: what leaving raises, once.
+            Exception: Whatever leaving raises; raised only once.
         """
         if self.portal.foreign:
             return  # the parent's connection is the parent's to close
@@ -152,7 +152,7 @@ class AsyncioContext(OpenContext[T]):
     async def _wait_done(self) -> None:
         if self._ended is None:
             self._ended = _Reply()
-        if self.closed:  # looked at last: from here on it is told
+        if self.closed:  # checked last: from here on the end is reported
             self._ended.put(None)
         await self._ended.get_at_last()
 
@@ -161,4 +161,4 @@ class AsyncioContext(OpenContext[T]):
             ended: _Reply[None] = _Reply()
             self.portal.when_ended(partial(ended.put, None))
             await ended.get_at_last()
-            self.portal.join()  # a moment: it has done all that it had to
+            self.portal.join()  # short: its work is done

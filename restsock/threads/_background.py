@@ -1,7 +1,7 @@
-"""The one background loop that all clients and servers of threads share.
+"""The background loop that all clients and servers for threads and asyncio share.
 
-Its thread starts with its first owner and ends, joined, with its last. It is a daemon, so a
-forgotten close does not keep the process alive; at exit what is still open is closed in order.
+Its thread starts with the first owner, and ends and is joined with the last one. It is a daemon, so
+a missing close does not keep the process alive; at exit, what is still open is closed gracefully.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ __all__ = ["acquire", "release"]
 
 _log = PartLog("restsock.sync")
 
-# At exit, what was not closed gets this many seconds to close its connections.
+# At exit, seconds for clients and servers that were not closed to close their connections.
 _EXIT_GRACE = 2.0
 
 _lock = threading.Lock()
@@ -27,7 +27,7 @@ _portal: Portal | None = None
 
 
 def acquire() -> Portal:
-    """The shared loop, started if it does not run; one more owner."""
+    """Returns the shared loop, for one more owner; starts it if necessary."""
     global _portal  # noqa: PLW0603  # one loop for the whole process is what this module is for
     with _lock:
         if _portal is None or not _portal.usable:
@@ -37,10 +37,10 @@ def acquire() -> Portal:
 
 
 def release(portal: Portal) -> bool:
-    """Give the loop back. The last owner ends it.
+    """Release the loop. The last owner ends it.
 
     Returns:
-        Whether that was the last: its thread ends now, and is to be joined.
+        Whether this was the last owner: the thread ends now, and must be joined.
     """
     global _portal  # noqa: PLW0603
     with _lock:
@@ -55,7 +55,7 @@ def release(portal: Portal) -> bool:
 
 def _forget_after_fork() -> None:
     global _lock, _portal  # noqa: PLW0603
-    # Another thread may have held the lock at the moment of the fork; here it has no owner.
+    # Another thread may have held the lock during the fork; that thread does not exist here.
     _lock = threading.Lock()
     _portal = None
 

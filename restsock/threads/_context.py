@@ -1,4 +1,4 @@
-"""What is kept open on the background loop, for an owner in a thread or on another loop."""
+"""Keeps context managers open on the background loop, for owners elsewhere."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ T = TypeVar("T")
 class OpenContext(ABC, Generic[T]):
     """An async context manager that is kept open on the loop, and is closed from elsewhere.
 
-    How its owner waits is for the subclass, which posts the job.
+    The subclass posts the job, and determines how its owner waits.
 
     Attributes:
-        portal: The loop it lives on.
-        value: What entering it gave.
+        portal: The loop that it runs on.
+        value: The result of entering it.
     """
 
     value: T
 
     def __init__(self, make: Callable[[], AbstractAsyncContextManager[T]]) -> None:
-        """Take a share of the loop, on which what `make` returns is to be entered."""
+        """Acquire the loop on which the result of `make` will be entered."""
         self.portal = acquire()
         self._make = make
         self._done = threading.Event()
@@ -47,7 +47,7 @@ class OpenContext(ABC, Generic[T]):
 
     @abstractmethod
     def _tell_opened(self, answer: Answer[T]) -> None:
-        """Tells the owner what entering gave; the first time counts. On the loop."""
+        """Tells the owner the result of entering; only the first call counts. On the loop."""
 
     def _tell_done(self) -> None:
         """Tells the owner that it has ended. On the loop."""
@@ -58,7 +58,7 @@ class OpenContext(ABC, Generic[T]):
         return self._done.is_set()
 
     def close_soon(self) -> None:
-        """Begin to close, and do not wait."""
+        """Begin to close, without waiting."""
         try:
             self.portal.post(self._request_close)
         except RestsockError:
@@ -67,7 +67,7 @@ class OpenContext(ABC, Generic[T]):
     def abandon(self) -> None:
         """Close in the background: for an owner that was dropped without a close.
 
-        Takes no lock: the garbage collector calls it anywhere, in the middle of anything.
+        Takes no lock, because the garbage collector may call it at any point.
         """
         if not self.portal.foreign and not self._released:
             try:
@@ -97,12 +97,12 @@ class OpenContext(ABC, Generic[T]):
         except Exception as error:
             if not opened:
                 raise
-            self._error = error  # raised again where it is closed
+            self._error = error  # raised again by the close
         finally:
             self.portal.discard(self)
 
     def _end(self, answer: Answer[None]) -> None:  # on the loop
-        self._tell_opened((None, answer[1]))  # not looked at, once it was opened
+        self._tell_opened((None, answer[1]))  # ignored if it was opened
         self._done.set()
         self._tell_done()
         if self._abandoned:
@@ -113,7 +113,7 @@ class OpenContext(ABC, Generic[T]):
             self.portal.join()
 
     def _release_soon(self) -> bool:
-        """Gives the loop back, once; whether its thread ends now, and is to be joined."""
+        """Releases the loop, once; returns whether its thread ends now, and must be joined."""
         with self._lock:
             if self._released:
                 return False
@@ -127,13 +127,15 @@ class OpenContext(ABC, Generic[T]):
 
 
 class BlockingContext(OpenContext[T]):
-    """One whose owner is a thread."""
+    """An `OpenContext` whose owner is a thread."""
 
     def __init__(self, make: Callable[[], AbstractAsyncContextManager[T]]) -> None:
-        """Enter what `make` returns (it is called on the loop) and wait until that is done.
+        """Enter the context manager that `make` returns, and wait for that.
+
+        `make` is called on the loop.
 
         Raises:
-            Exception: Whatever making or entering raises; nothing is left open then.
+            Exception: Whatever making or entering raises. Then nothing is left open.
         """
         super().__init__(make)
         self._opened: queue.SimpleQueue[Answer[T]] = queue.SimpleQueue()
@@ -155,12 +157,12 @@ class BlockingContext(OpenContext[T]):
         self._opened.put(answer)
 
     def close(self) -> None:
-        """Leave the context manager, wait for that, and give the loop back.
+        """Leave the context manager, wait for that, and release the loop.
 
         A second call, or one in the child of a fork, does nothing.
 
         Raises:
-            Exception: What leaving raises, once.
+            Exception: Whatever leaving raises; raised only once.
         """
         if self.portal.foreign:
             return  # the parent's connection is the parent's to close
@@ -172,5 +174,5 @@ class BlockingContext(OpenContext[T]):
         self._raise_error()
 
     def wait(self, timeout: float | None) -> bool:
-        """Wait until it is closed; whether it is, in time."""
+        """Wait until it is closed; return whether it is, in time."""
         return self._done.wait(timeout)

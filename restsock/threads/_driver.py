@@ -1,4 +1,4 @@
-"""One exchange, driven from outside of its loop: all of that but the waiting.
+"""One exchange, driven from outside its loop: everything except the waiting.
 
 `ThreadExchange` waits as a thread does, `LoopExchange` as a task of another loop.
 """
@@ -25,21 +25,21 @@ if TYPE_CHECKING:
 
 __all__ = ["LOOK_AFTER", "WITHDRAWAL", "ExchangeDriver"]
 
-# Who waits without a time limit looks this often, in seconds, whether the loop still runs. Every
-# orderly end of a loop fails its exchanges; this is for one that crashed, and for a Ctrl-C that
-# comes in the instant before the wait of a thread, which Python notices after it.
+# A wait without a time limit checks this often, in seconds, whether the loop still runs. A loop
+# that ends normally fails its exchanges; this is for a loop that has crashed, and for a Ctrl-C
+# right before a thread waits, which Python handles only after the wait.
 LOOK_AFTER = 5.0
 
-# How long a request whose connect time is over waits for the loop to say that it was not started.
+# How long a request after its connect timeout waits for the loop to confirm that it did not start.
 WITHDRAWAL = 1.0
 
 
 class ExchangeDriver:
-    """Drives one `Exchange` from outside of its loop. Nothing here waits. Made by `open`.
+    """Drives one `Exchange` from outside its loop. Nothing here waits. Made by `open`.
 
     Attributes:
-        exchange: what is driven.
-        inbox: what has come on it.
+        exchange: The exchange.
+        inbox: The events of the exchange.
     """
 
     __slots__ = ("_closed", "_connect", "_flow", "_opened_at", "_sent", "exchange", "inbox")
@@ -49,9 +49,9 @@ class ExchangeDriver:
         self.inbox = inbox
         self._flow = ThreadFlow(exchange, inbox, limits)
         self._opened_at = 0.0
-        self._connect: float | None = None  # as it was told to `wait_started`
+        self._connect: float | None = None  # the argument of `wait_started`
         self._closed = False
-        self._sent = False  # this side's half is complete
+        self._sent = False  # whether this side's half is complete
 
     # --- making one ---------------------------------------------------------------------------
 
@@ -68,15 +68,15 @@ class ExchangeDriver:
         """Sends a request, from the calling thread. Does not wait.
 
         Args:
-            requester: what carries it.
-            request: its head.
-            body: the first bytes of its body.
-            end: whether they are all of it.
-            announce: whether `wait_started` will be called.
+            requester: Sends the request.
+            request: The head of the request.
+            body: The first bytes of its body.
+            end: Whether they are the whole body.
+            announce: Whether `wait_started` will be called.
 
         Raises:
-            RestsockError: this is the loop's own thread, which would wait for itself.
-            ConnectionClosed: the loop has ended. Nothing was sent.
+            RestsockError: This is the loop's own thread, which would deadlock.
+            ConnectionClosed: The loop has ended. Nothing was sent.
         """
         check_thread(requester.token)
         if requester.instrument is not None:
@@ -87,7 +87,7 @@ class ExchangeDriver:
         exchange.any_thread = True
         exchange.resubmit = requester.submit
         self = cls(exchange, inbox, requester.options.limits)
-        # The request half of an upgrade stays open: it is the way for the raw bytes.
+        # The request half of an upgrade stays open, for the raw bytes.
         self._sent = end and request.upgrade is None
         self._opened_at = time.monotonic()
         guard = partial(guarded, inbox, exchange)
@@ -101,20 +101,20 @@ class ExchangeDriver:
     # --- receiving and sending ----------------------------------------------------------------
 
     def receive_nowait(self) -> bytes | None:
-        """Takes body bytes that are there; `b""` at the end, `None` when there are none now.
+        """Takes the body bytes that have arrived; `b""` at the end, `None` if there are none now.
 
         Raises:
-            RestsockError: what the exchange failed with, after what had come before.
+            RestsockError: The exchange has failed. Bytes that arrived before are returned first.
         """
         data = self.inbox.take()
-        # Credit for what is already complete would be a wake-up for nothing.
+        # If everything has arrived, returning credit would be a useless wake-up.
         if data and not self.inbox.received:
             self._flow.note_taken(len(data))
         return data
 
     @property
     def writable(self) -> bool:
-        """Whether more can be sent without holding too much in memory."""
+        """Whether the send buffer has room."""
         return self._flow.outstanding <= self._flow.limit
 
     def send_end(self, trailers: Headers = ()) -> None:
@@ -125,22 +125,22 @@ class ExchangeDriver:
             self.flush()
 
     def flush(self, *, stays: bool = False) -> None:
-        """Sends what is queued: on this thread, or by the loop if it is long.
+        """Sends what is queued: on this thread, or on the loop if it is long.
 
         Args:
-            stays: whether this thread sends also what is long, and stays until it has left.
+            stays: Whether this thread also sends long data itself, until all is sent.
 
         Raises:
-            ConnectionClosed: the loop has ended.
+            ConnectionClosed: The loop has ended.
         """
         self._flow.flush(stays=stays)
 
     # --- ending -------------------------------------------------------------------------------
 
     def release(self) -> None:
-        """Forgets the rest of the peer's half: all that matters of it has come.
+        """Ignores the rest of the peer's half: everything of interest has arrived.
 
-        With this side's half complete too, the stream ends by itself; else it is reset.
+        If this side's half is complete, too, the stream ends normally; otherwise it is reset.
         """
         self.inbox.received = True
         if self.inbox.more:
@@ -160,22 +160,22 @@ class ExchangeDriver:
         # After a fork the loop's lock may be held by a thread that does not exist here.
         if complete or inbox.error is not None or os.getpid() != inbox.pid:
             return
-        # Another thread may be waiting in here; a reset from this side brings no event.
+        # Another thread may be waiting; a reset from this side causes no event.
         inbox(Failed(StreamReset("closed here", code=code, by_peer=False)))
         try:
             inbox.post(guarded, inbox, self.exchange, self.exchange.reset, code, reason)
         except RestsockError:
-            pass  # the loop has ended, and with it the stream
+            pass  # the loop has ended, and so has the stream
 
     # --- inside -------------------------------------------------------------------------------
 
     def _ask_back(self) -> None:
-        """Has the loop take the request back, unless it has started by then."""
+        """Asks the loop to withdraw the request, unless it has started by then."""
         self.inbox.post(withdraw, self.exchange, self.inbox)
 
     @property
     def _asked_back(self) -> bool:
-        """Whether the answer to that is still to come."""
+        """Whether the loop has not answered that yet."""
         inbox = self.inbox
         return inbox.started_at is None and not inbox.withdrawn and inbox.error is None
 
@@ -185,7 +185,7 @@ class ExchangeDriver:
         if inbox.started_at is not None:
             return
         self._closed = inbox.withdrawn
-        inbox.check()  # a requester that gave up at the same moment has more exact words
+        inbox.check()  # a requester that gave up at the same time has a more exact error
         if inbox.why is not None:
             raise inbox.why
         raise RequestTimeout(message, phase="connect", may_have_run=not inbox.withdrawn)

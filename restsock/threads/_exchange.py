@@ -1,15 +1,15 @@
-"""One exchange, driven by a thread that is not the loop's.
+"""One exchange, driven by a thread other than the loop's.
 
 Rules:
 
-- What the thread may do itself, it does: it sends and reads under the lock of its connection (the
-  rules are in `restsock.connection._writer`). What it leaves to the loop goes through
-  `run_sync_soon`, and what comes for it through a `queue.SimpleQueue`. There is no polling.
-- Waking the other side is what costs. Steps that are queued together wake the loop once, if at all,
-  credit goes back in batches (`_flow`), and an event that is not waited for (`Started`,
-  mostly) does not wake the thread.
+- The thread does everything itself that it may: it sends and reads under the lock of its connection
+  (the rules are in `restsock.connection._writer`). Work for the loop goes through `run_sync_soon`,
+  and events for the thread through a `queue.SimpleQueue`. There is no polling.
+- Waking the other side is expensive. Steps that are queued together wake the loop at most once,
+  credit is returned in batches (`_flow`), and an event that nobody waits for (usually `Started`)
+  does not wake the thread.
 - Nothing posted here can raise on the loop: an error becomes the exchange's `Failed`.
-- One thread at a time. What another thread may do is `close`.
+- Only one thread may use it at a time. Another thread may call only `close`.
 
 Calling side, in order: `open`, `send_data` ..., `send_end`, `receive_head`, `receive_data` ...,
 `close`. Serving side: `accept` (on the loop), `receive_data` ..., `send_head`, `send_data` ...,
@@ -61,11 +61,11 @@ class ThreadExchange(ExchangeDriver):
         """Waits until the exchange has a stream. Needs `announce`.
 
         Args:
-            timeout: seconds from `open`, or `None` to wait as long as it takes.
+            timeout: Seconds from `open`; `None` waits indefinitely.
 
         Raises:
-            RequestTimeout: it has none in time; phase "connect".
-            RestsockError: what the exchange failed with.
+            RequestTimeout: It has no stream in time; phase "connect". A retry is safe.
+            RestsockError: The exchange has failed.
         """
         self._connect = timeout
         called_at = time.monotonic()
@@ -77,16 +77,16 @@ class ThreadExchange(ExchangeDriver):
     def receive_head(
         self, connect: float | None, read: float | None, total: float | None = None
     ) -> ResponseHead:
-        """Waits for the final response head; informational ones are passed over.
+        """Waits for the final response head; informational responses are skipped.
 
         Args:
-            connect: seconds from `open` to the start of the exchange.
-            read: seconds from the call, or from the start when that is later, to the head.
-            total: seconds from `open` to the head.
+            connect: Seconds from `open` to the start of the exchange.
+            read: Seconds from the call, or from the start when that is later, to the head.
+            total: Seconds from `open` to the head.
 
         Raises:
-            RequestTimeout: of phase "connect" or "head"; the stream is then to be closed.
-            RestsockError: what the exchange failed with.
+            RequestTimeout: In phase "connect" or "head"; then close the stream.
+            RestsockError: The exchange has failed.
         """
         called_at = time.monotonic()
         inbox = self.inbox
@@ -95,14 +95,14 @@ class ThreadExchange(ExchangeDriver):
         return inbox.head()
 
     def receive_data(self, timeout: float | None = None) -> bytes:
-        """Waits for body bytes and takes what came in one piece; `b""` at the end.
+        """Waits for body bytes and takes all that have arrived; `b""` at the end.
 
         Args:
-            timeout: seconds without anything coming, or `None`.
+            timeout: Seconds to wait; `None` waits indefinitely.
 
         Raises:
-            RequestTimeout: nothing came in time; phase "body". It may be called again.
-            RestsockError: what the exchange failed with, once all that came before is taken.
+            RequestTimeout: Nothing arrived in time; phase "body". It may be called again.
+            RestsockError: The exchange has failed. Bytes that arrived before are returned first.
         """
         while (data := self.receive_nowait()) is None:
             if not self.wait(timeout):
@@ -110,17 +110,17 @@ class ThreadExchange(ExchangeDriver):
         return data
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Waits until something has come since the last wait; `inbox` tells what it was.
+        """Waits for an event since the last wait; the events are in `inbox`.
 
         Args:
-            timeout: seconds, or `None`.
+            timeout: Seconds to wait; `None` waits indefinitely.
 
         Returns:
-            Whether something came in time.
+            Whether there was an event in time.
 
         Raises:
-            ConnectionClosed: the loop has ended without a word.
-            RestsockError: this is another process than the one that opened the exchange.
+            ConnectionClosed: The loop has crashed.
+            RestsockError: This is the child of a fork.
         """
         inbox = self.inbox
         events = inbox.queue
@@ -153,21 +153,21 @@ class ThreadExchange(ExchangeDriver):
     # --- sending ------------------------------------------------------------------------------
 
     def send_head(self, head: ResponseHead, *, flush: bool = False) -> None:
-        """Queues the response head; without `flush` it leaves with what is sent next.
+        """Queues the response head; without `flush` it is sent with the next data.
 
-        An error of the peer's or of the connection's shows when waiting, not here.
+        Errors of the peer or the connection are raised while waiting, not here.
         """
         self._flow.add(0, self.exchange.send_head, head)
         if flush:
             self.flush()
 
     def send_data(self, data: bytes, *, flush: bool = True) -> None:
-        """Queues body bytes. Does not wait: call `drain` after it."""
+        """Queues body bytes. Does not wait: call `drain` afterwards."""
         if self.inbox.stopped or not data:
             return
         self._flow.add(len(data), self.exchange.send_data, data)
         if flush and self._flow.short:
-            self.flush()  # what is long leaves by `drain`, on this thread
+            self.flush()  # long data is sent by `drain`, on this thread
 
     def respond(self, head: ResponseHead, body: bytes) -> None:
         """Queues a whole response, and flushes."""
@@ -177,24 +177,24 @@ class ThreadExchange(ExchangeDriver):
             self._flow.flush()
 
     def drain(self, timeout: float | None = None, *, unread: int | None = None) -> bool:
-        """Waits until more can be sent.
+        """Waits until the send buffer has room.
 
         Args:
-            timeout: seconds in which the peer takes nothing at all, or `None`.
-            unread: give up once so many bytes wait unread: the peer may be waiting for us.
+            timeout: Seconds in which the peer reads nothing at all; `None` waits indefinitely.
+            unread: Stop once this many received bytes are unread: the peer may be waiting for us.
 
         Returns:
             Whether there is room now. `False` also once `stopped`.
 
         Raises:
-            RequestTimeout: phase "write".
-            RestsockError: what the exchange failed with.
+            RequestTimeout: The peer read nothing in time; phase "write".
+            RestsockError: The exchange has failed.
         """
         inbox = self.inbox
         connection = self.exchange.connection
         try:
             self.flush(stays=True)
-            self._flow.blocked = True  # before the first look: from here on the pump reports room
+            self._flow.blocked = True  # before the first check: from here on the pump reports room
             inbox.look()
             before = self._flow.outstanding
             deadline = None if timeout is None else time.monotonic() + timeout
@@ -202,7 +202,7 @@ class ThreadExchange(ExchangeDriver):
                 inbox.check()
                 if inbox.requeued:
                     if connection is not None:
-                        connection.writer.hand_over()  # others have left to this thread their own
+                        connection.writer.hand_over()  # other threads have left their data to this
                         connection = None
                     self.wait_started(self._connect)
                     inbox.requeued = False
@@ -214,7 +214,7 @@ class ThreadExchange(ExchangeDriver):
                     and connection.writer.sends_due
                 )
                 if now <= self._flow.limit and not sends:
-                    connection = None  # nothing is left to hand over
+                    connection = None  # nothing is left to pass on
                     return True
                 if unread is not None and inbox.unread >= unread:
                     return False
@@ -224,13 +224,13 @@ class ThreadExchange(ExchangeDriver):
                         seconds = LOOK_AFTER if left is None else min(left, LOOK_AFTER)
                         if connection.reader.read_until(inbox, seconds, send=True):
                             inbox.look()
-                        else:  # another thread leads, or none can
+                        else:  # another thread is the leader, or none can be
                             connection.writer.hand_over()
                             connection = None
                         continue
                     if self.wait(left):
                         continue
-                # A slow peer is not a silent one: whatever it took gives it the time again.
+                # A slow peer is not a silent one: whatever it reads restarts the timeout.
                 if (now := self._flow.outstanding) >= before:
                     raise RequestTimeout(f"no body bytes taken within {timeout} s", phase="write")
                 assert timeout is not None
@@ -242,7 +242,7 @@ class ThreadExchange(ExchangeDriver):
                 connection.writer.hand_over()
 
     def wait_either(self, timeout: float | None) -> bool:
-        """Like `wait`, and room to send counts as an event."""
+        """Like `wait`, but room to send counts as an event, too."""
         self._flow.blocked = True
         try:
             self.flush()
@@ -255,14 +255,14 @@ class ThreadExchange(ExchangeDriver):
     def _wait_for_head(
         self, called_at: float, connect: float | None, read: float | None, total: float | None
     ) -> None:
-        """Waits for an event, or until another time counts; raises once the time is over."""
+        """Waits for an event, or until another timeout applies; raises once it has passed."""
         now = time.monotonic()
         started_at = self.inbox.started_at
         ends = []
         if started_at is None and connect is not None:
             ends.append(self._opened_at + connect)
         if read is not None:
-            # It may start at any moment, and the time to read begins to run then.
+            # It may start at any time, and the read timeout begins then.
             ends.append(read + (now if started_at is None else max(started_at, called_at)))
         if total is not None:
             ends.append(self._opened_at + total)
@@ -277,7 +277,7 @@ class ThreadExchange(ExchangeDriver):
             )
 
     def _withdraw(self, timeout: float | None) -> None:
-        """Takes back a request that did not start in time; returns when it did after all."""
+        """Withdraws a request that did not start in time; returns if it did after all."""
         self._ask_back()
         deadline = time.monotonic() + WITHDRAWAL
         while self._asked_back:

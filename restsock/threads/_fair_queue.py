@@ -1,4 +1,4 @@
-"""A fair queue: each connection has a line of its own, and the lines take turns."""
+"""A fair queue: each owner has its own line, and the lines take turns."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ _NOBODY = object()
 
 
 class FairQueue(Generic[T]):
-    """What waits, in a line for each owner. Not for several threads at once.
+    """Waiting items, in one line for each owner. Not thread-safe.
 
-    With one line for all, a peer that sends a hundred requests has all others wait for them.
+    With one line for all, a peer that sends a hundred requests would make all others wait.
     """
 
     def __init__(self) -> None:
@@ -26,7 +26,7 @@ class FairQueue(Generic[T]):
         return bool(self._lines)
 
     def __len__(self) -> int:
-        """How many wait in all lines."""
+        """How many items wait in all lines."""
         return sum(map(len, self._lines.values()))
 
     def put(self, owner: Hashable, item: T) -> None:
@@ -37,13 +37,13 @@ class FairQueue(Generic[T]):
         line.append(item)
 
     def take(self, may: Callable[[Hashable], bool]) -> tuple[Hashable, T] | None:
-        """Takes the first of the line whose turn it is, and gives the turn to the next one.
+        """Takes the first item of the line whose turn it is; the turn passes to the next line.
 
         Args:
-            may: whether an owner may have their turn now.
+            may: Returns whether an owner may have a turn now.
 
         Returns:
-            The owner and the item; `None` if nothing waits, or none may.
+            The owner and the item; `None` if nothing waits, or no owner may have a turn.
         """
         owner = next(filter(may, self._lines), _NOBODY)
         if owner is _NOBODY:
@@ -57,27 +57,27 @@ class FairQueue(Generic[T]):
         return owner, item
 
     def length(self, owner: Hashable) -> int:
-        """How many wait in the owner's line."""
+        """How many items wait in the owner's line."""
         line = self._lines.get(owner)
         return 0 if line is None else len(line)
 
     def longest(self) -> Hashable:
-        """Whose line is the longest. There is one."""
+        """The owner of the longest line. There must be one."""
         return max(self._lines, key=self.length)
 
     def items(self, owner: Hashable) -> list[T]:
-        """What waits in the owner's line, in order."""
+        """The items in the owner's line, in order."""
         return list(self._lines.get(owner, ()))
 
     def remove(self, owner: Hashable, item: T) -> None:
-        """Takes an item out of the owner's line."""
+        """Removes an item from the owner's line."""
         line = self._lines[owner]
         line.remove(item)
         if not line:
             del self._lines[owner]
 
     def clear(self) -> list[T]:
-        """Takes all out."""
+        """Removes and returns all items."""
         left = [item for line in self._lines.values() for item in line]
         self._lines.clear()
         return left

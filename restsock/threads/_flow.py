@@ -1,9 +1,9 @@
-"""What a thread has to send on its exchange, and the credit that it owes the peer.
+"""What a thread has to send on its exchange, and the credit that it has to return to the peer.
 
 Steps that are queued together are taken together: by the thread itself, in `Writer.run_here`, or by
-the loop, which is woken once for them, and not at all while it has yet to take the last ones.
+the loop, which is woken once for them, and not at all if earlier steps still wait there.
 
-All counters count bytes and have one writer each, so that no step needs a lock of its own.
+All counters count bytes and have one writer each, so that no step needs its own lock.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ if TYPE_CHECKING:
 
 __all__ = ["ThreadFlow"]
 
-# What a thread sends itself is at most this long, in bytes. A long body is left to the loop, which
-# would otherwise wait for the lock, again and again, while the thread is quicker to take it; unless
-# the thread stays until all of it has left.
+# A thread sends at most this many bytes itself. A longer body is left to the loop, which otherwise
+# would repeatedly lose the race for the lock against the thread; unless the thread stays until all
+# of it is sent.
 _SHORT = 16 * 1024
 
 
 class ThreadFlow:
-    """The steps of a thread that wait to be taken, and the bytes that it has taken itself.
+    """The queued steps of a thread, and the bytes that it has taken itself.
 
     Attributes:
-        blocked: whether the thread waits for room, and is to be told of it.
-        limit: how many bytes may be outstanding.
-        steps: what waits: how many body bytes each sends, a function of the exchange, its
-            arguments.
+        blocked: Whether the thread waits for room, and must be told of it.
+        limit: How many bytes may be outstanding.
+        steps: The queued steps: for each the number of body bytes, a method of the exchange, and
+            its arguments.
     """
 
     __slots__ = (
@@ -72,16 +72,16 @@ class ThreadFlow:
 
     @property
     def outstanding(self) -> int:
-        """Body bytes that have not left."""
+        """Body bytes that are not sent yet."""
         return self._queued - self._pumped + self._exchange.buffered
 
     @property
     def short(self) -> bool:
-        """Whether what waits is little enough for the thread to send it in passing."""
+        """Whether the queue is short enough for the thread to send it itself."""
         return self._queued - self._pumped <= _SHORT
 
     def add(self, nbytes: int, function: Callable[..., None], *args: Any) -> None:
-        """Queues a step that sends so many body bytes."""
+        """Queues a step that sends this many body bytes."""
         self._queued += nbytes
         self.steps.append((nbytes, function, args))
 
@@ -111,11 +111,11 @@ class ThreadFlow:
     def _take_steps(self, host: Carrier | None) -> None:
         """Takes the steps, for the connection that has the exchange, with its lock."""
         if self._exchange.connection is not host:
-            # Meanwhile the peer has refused the exchange, and another connection may have it.
+            # Meanwhile the peer may have refused the exchange, and another connection may have it.
             self._post()
             return
         guarded(self._inbox, self._exchange, self._take)
-        # Above the limit the exchange itself reports, later, that there is room.
+        # Above the limit, the exchange itself will report when there is room.
         if self.blocked and self._exchange.buffered <= self.limit:
             self._inbox.wake()
 
@@ -129,17 +129,17 @@ class ThreadFlow:
                 finally:
                     self._pumped += nbytes
         except BaseException:
-            while steps:  # the exchange is over, and they with it
+            while steps:  # the exchange has ended, so drop them
                 self._pumped += steps.popleft()[0]
             raise
 
     # --- credit -------------------------------------------------------------------------------
 
     def note_taken(self, nbytes: int) -> None:
-        """The thread has taken bytes; gives credit back if that is a batch.
+        """Notes that the thread has taken bytes; returns credit if that completes a batch.
 
-        A batch is a part of the window: the peer is told of half a window at once, so that smaller
-        steps than an eighth only cost.
+        A batch is a part of the window: the peer gets credit for half a window at once, so batches
+        below an eighth would only add cost.
         """
         self._taken += nbytes
         if self._taken - self._credited < self._batch:
@@ -152,14 +152,14 @@ class ThreadFlow:
             self._inbox.post(self._consume)
 
     def leave(self) -> None:
-        """The thread, which was going to come back for more of a long body, does not."""
+        """Notes that the thread will not continue with a long body."""
         self._inbox.more = False
         connection = self._exchange.connection
         if connection is not None and connection.pid == os.getpid():
             connection.reader.leave()
 
     def _consume(self) -> None:  # on the loop, or in `run_here`
-        self._credit_posted = False  # first: a batch that comes now is posted again, not lost
+        self._credit_posted = False  # first, so that a batch from now on is posted, not lost
         nbytes = self._taken - self._credited
         if nbytes > 0:
             self._credited += nbytes

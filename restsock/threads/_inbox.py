@@ -1,4 +1,4 @@
-"""Between a thread and the loop of its exchange: what has come, and calls left to the loop."""
+"""Between a thread and the loop of its exchange: events for the thread, calls for the loop."""
 
 from __future__ import annotations
 
@@ -22,17 +22,16 @@ _log = PartLog("restsock.connection")
 class ThreadInbox(Inbox):
     """The inbox of a thread, and its way to the loop.
 
-    Apart from `ThreadExchange`, so that an exchange and its driver are not a reference cycle.
+    Separate from `ThreadExchange`, so that an exchange and its driver are not a reference cycle.
 
     Attributes:
-        token: of the loop.
-        pid: the process that both belong to.
-        queue: not empty when something has come since it was last emptied: what the thread waits
-            for.
-        sleeper: what is waited in by who does not wait on the queue: a thread that leads, or the
-            tasks of another loop.
-        withdrawn: the loop's word that the exchange had not started, and will not.
-        why: what it was waiting for then, as an error, if that is known.
+        token: The token of the loop.
+        pid: The process of both.
+        queue: Not empty if there was an event since it was last emptied; the thread waits on it.
+        sleeper: For those that do not wait on the queue: a thread that is the leader, or the tasks
+            of another loop.
+        withdrawn: Whether the loop has confirmed that the exchange did not start, and will not.
+        why: What the exchange was waiting for, as an error, if known.
     """
 
     __slots__ = ("pid", "queue", "sleeper", "token", "why", "withdrawn")
@@ -48,7 +47,7 @@ class ThreadInbox(Inbox):
         self.why: RestsockError | None = None
 
     def wake(self) -> None:
-        """Has the thread look again: now, or before it waits the next time. For any thread."""
+        """Makes the thread check again: now, or before its next wait. For any thread."""
         if self.queue.empty():
             self.queue.put(None)
         sleeper = self.sleeper
@@ -56,16 +55,16 @@ class ThreadInbox(Inbox):
             sleeper.wake()
 
     def look(self) -> None:
-        """The thread looks at what has come; it waits for what comes from here on."""
+        """Called before the thread checks for events; it then waits for later ones."""
         while not self.queue.empty():
             self.queue.get_nowait()
 
     def post(self, function: Callable[..., object], *args: Any) -> None:
-        """Has the loop call a function, soon.
+        """Makes the loop call a function soon.
 
         Raises:
-            ConnectionClosed: the loop has ended.
-            RestsockError: this is a fork of the process.
+            ConnectionClosed: The loop has ended.
+            RestsockError: This is the child of a fork.
         """
         if os.getpid() != self.pid:
             raise fork_error("exchange", self.pid)
@@ -103,8 +102,8 @@ def guarded(
     else:
         return
     inbox(Failed(error))
-    # What was left out cannot be made up for; the peer is not to wait for it. And a request that is
-    # said not to have run must not run: nothing of it leaves.
+    # The step cannot be repeated; the peer must not wait for it. And a request that is reported as
+    # not run must not run: nothing of it is sent.
     unsent = not exchange.inbound and error.may_have_run is False
     code = ResetCode.CANCEL if unsent else ResetCode.INTERNAL
     if function != exchange.reset:
@@ -112,7 +111,7 @@ def guarded(
 
 
 def withdraw(exchange: Exchange, inbox: ThreadInbox) -> None:
-    """Takes a request back unless it has started, and tells the thread. On the loop."""
+    """Withdraws a request unless it has started, and tells the thread. On the loop."""
     if inbox.started_at is None:
         inbox.why = None if exchange.explain is None else exchange.explain()
         guarded(inbox, exchange, exchange.reset, ResetCode.CANCEL, "not started in time")

@@ -1,6 +1,6 @@
-"""One exchange, driven by tasks of another loop than its own: of asyncio, or of another trio run.
+"""One exchange, driven by tasks of a loop other than its own: asyncio, or another trio run.
 
-It sends on the thread of that loop, as a thread does, and differs from one only in how it waits.
+It sends on the thread of that loop, like a `ThreadExchange`; only the waiting differs.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ __all__ = ["LoopExchange", "open_here"]
 def open_here(
     requester: Requester, head: RequestHead, *, body: bytes = b"", end: bool = True
 ) -> TaskExchange:
-    """Sends a request from the loop at hand, whichever that is. Does not wait.
+    """Sends a request from the current loop, whichever that is. Does not wait.
 
     Raises:
-        ConnectionClosed: the loop of the requester has ended. Nothing was sent.
+        ConnectionClosed: The loop of the requester has ended. Nothing was sent.
     """
     if (
         trio.lowlevel.in_trio_task()
@@ -43,9 +43,9 @@ def open_here(
 
 
 class LoopExchange(ExchangeDriver, RawFeed):
-    """A `TaskExchange` for tasks of another loop, all of the same one. Made by `open`.
+    """A `TaskExchange` for the tasks of one other loop. Made by `open`.
 
-    Every method that waits can be cancelled; nothing is lost by it, and the exchange goes on.
+    Every method that waits can be cancelled; then nothing is lost, and the exchange continues.
     """
 
     __slots__ = ()
@@ -62,7 +62,7 @@ class LoopExchange(ExchangeDriver, RawFeed):
 
     @property
     def started(self) -> bool:
-        """Whether it has a stream."""
+        """Whether the exchange has a stream."""
         return self.inbox.started_at is not None
 
     @property
@@ -72,22 +72,22 @@ class LoopExchange(ExchangeDriver, RawFeed):
 
     @property
     def error(self) -> RestsockError | None:
-        """What it failed with."""
+        """The error of the exchange, or `None`."""
         return self.inbox.error
 
     @property
     def trailers(self) -> Headers:
-        """The peer's, once all of its half is read."""
+        """The peer's trailers, once its half is read."""
         return self.inbox.trailers
 
     def check(self) -> None:
-        """Raises what the exchange has failed with, if it has."""
+        """Raises the error of the exchange, if it has failed."""
         self.inbox.check()
 
     # --- receiving ----------------------------------------------------------------------------
 
     async def wait_started(self, timeout: float | None) -> None:
-        """Waits for a stream, so many seconds from `open`. See `AsyncExchange`."""
+        """Waits for a stream, at most this many seconds from `open`. See `AsyncExchange`."""
         self._connect = timeout
         await self._wait_for_stream(f"no connection with a free stream within {timeout} s")
 
@@ -101,7 +101,7 @@ class LoopExchange(ExchangeDriver, RawFeed):
                 await self._withdraw(message)
 
     async def _withdraw(self, message: str) -> None:
-        """Takes back a request that did not start in time; returns when it did after all."""
+        """Withdraws a request that did not start in time; returns if it did after all."""
         self._ask_back()
         until = time.monotonic() + WITHDRAWAL
         while self._asked_back and time.monotonic() < until:
@@ -119,10 +119,10 @@ class LoopExchange(ExchangeDriver, RawFeed):
         return inbox.head()
 
     async def receive_data(self) -> bytes:
-        """Waits for body bytes and takes them, as they came; `b""` at the end.
+        """Waits for body bytes and takes them, as they arrived; `b""` at the end.
 
         Raises:
-            RestsockError: what the exchange failed with, after what had come before.
+            RestsockError: The exchange has failed. Bytes that arrived before are returned first.
         """
         while (data := self.receive_nowait()) is None:
             await self._wait()
@@ -132,19 +132,19 @@ class LoopExchange(ExchangeDriver, RawFeed):
 
     @property
     def write_paused(self) -> bool:
-        """Whether more waits to be sent than should."""
+        """Whether the send buffer is full."""
         return not (self.writable or self.stopped or self.error is not None)
 
     def send_nowait(self, data: bytes) -> None:
-        """Sends body bytes. What is wrong with them, the exchange fails with."""
+        """Sends body bytes. An error in them fails the exchange."""
         if data and not self.stopped:
             self._flow.add(len(data), self.exchange.send_data, data)
             self.flush()
 
     async def send_data(self, data: bytes) -> bool:
-        """Sends body bytes, and waits while too many wait to leave. See `AsyncExchange`."""
+        """Sends body bytes, and waits while the send buffer is full. See `AsyncExchange`."""
         self.send_nowait(data)
-        self._flow.blocked = True  # before the first look: from here on it is told of room
+        self._flow.blocked = True  # before the first check: from here on room is reported
         try:
             while self.write_paused:
                 await self._wait()
@@ -153,20 +153,20 @@ class LoopExchange(ExchangeDriver, RawFeed):
         return not (self.stopped or self.error is not None or self.exchange.closed)
 
     def close_soon(self) -> None:
-        """As `close`, which is for any thread anyway."""
+        """Like `close`, which any thread may call."""
         self.close()
 
     # --- inside -------------------------------------------------------------------------------
 
     async def _wait(self, until: float = math.inf) -> None:
-        """Waits until something has come since the last wait, at most until then."""
+        """Waits for an event since the last wait, at most until this time."""
         self.flush()
         inbox = self.inbox
         if inbox.queue.empty():
             sleeper = inbox.sleeper
             if not isinstance(sleeper, TaskSleeper):
                 sleeper = inbox.sleeper = TaskSleeper()
-            sleeper.asleep = True  # before the last look: from here on others wake it
+            sleeper.asleep = True  # before the last check: from here on others wake it
             if inbox.queue.empty():
                 left = until - time.monotonic()
                 await sleeper.sleep(max(0.0, min(left, LOOK_AFTER)))

@@ -1,10 +1,11 @@
 """The sockets that an asyncio loop reads for its own tasks, while these make requests.
 
-A background loop that reads for them has to wake them, which costs more than to read. So it lends a
-socket to the loop of those who wait (`restsock.connection._leader`): it is in an epoll object that
-this loop waits for. Sockets come and go in there from any thread, and the loop need not be told.
+If the background loop reads for them, it has to wake them, which costs more than reading. So it
+lends a socket to the loop of the waiting tasks (`restsock.connection._leader`): the socket is added
+to an epoll object for which that loop waits. Any thread can add and remove sockets there, without
+telling the loop.
 
-Where there is no epoll, nothing is lent.
+Without epoll, nothing is lent.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["LoopPoll"]
 
 _HAS_EPOLL = hasattr(select, "epoll")
-# Connections that read before the other tasks of the loop have their turn.
+# How many connections are read before the other tasks of the loop have their turn.
 _AT_ONCE = 64
 
 
@@ -30,11 +31,11 @@ class LoopPoll:
     """Waits for sockets that were lent; a `Borrower`.
 
     The epoll object exists while there are connections that lend. It is opened and closed on the
-    loop; if that is closed first, by the one that forgets the last connection.
+    loop; if the loop is closed first, it is closed together with the last connection.
 
     Args:
-        loop: of asyncio.
-        read: is called on it with what reads all that is ready.
+        loop: The asyncio loop.
+        read: Called on the loop with a function that reads everything that is ready.
     """
 
     def __init__(
@@ -48,13 +49,13 @@ class LoopPoll:
 
     def open(self, reader: Lendable) -> bool:
         """See `Borrower`."""
-        self._lenders.add(reader)  # first: from here on it is not closed
+        self._lenders.add(reader)  # first, so that it is not closed from here on
         if self._epoll is None and _HAS_EPOLL:
             try:
                 epoll = select.epoll()
                 self._loop.add_reader(epoll.fileno(), self._read, self._read_ready)
             except (OSError, NotImplementedError):
-                pass  # no descriptors are left, or the loop cannot
+                pass  # no descriptors are left, or the loop does not support it
             else:
                 self._epoll = epoll
         if self._epoll is None:
@@ -102,5 +103,5 @@ class LoopPoll:
         if self._epoll is not None:
             for fd, _ in self._epoll.poll(0, _AT_ONCE):
                 reader = self._readers.get(fd)
-                if reader is not None:  # else it went while another one read
+                if reader is not None:  # otherwise it was removed while another one read
                     reader.read_lent()

@@ -1,4 +1,4 @@
-"""Persistent threads that do what a loop gives them, so that the loop does not."""
+"""Persistent threads that work for a loop."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ class Worker(Generic[T]):
     """One thread.
 
     Attributes:
-        inbox: its next item; `None` ends it.
-        item: what it is busy with.
-        owner: whose that is.
-        ended: set on the loop when the thread has ended.
-        thread: it.
+        inbox: Its next item; `None` ends it.
+        item: The item that it works on.
+        owner: The owner of the item.
+        ended: Set on the loop when the thread has ended.
+        thread: The thread.
     """
 
     def __init__(self) -> None:
@@ -40,25 +40,25 @@ class Worker(Generic[T]):
 
 
 class WorkerPool(Generic[T]):
-    """The workers of one run, and what waits for them. Made on the loop.
+    """The workers of one run, and the items that wait for them. Made on the loop.
 
-    Workers are started as they are needed. The last to become idle is called first: what it needs
-    is still in the caches. What waits is taken in turn from its owners.
+    Workers are started as needed. The worker that became idle last gets the next item, because its
+    data is still in the CPU caches. Owners of waiting items take turns.
 
-    They are daemons, since one that never returns must not keep the process from ending.
+    The threads are daemons, since one that never returns must not keep the process alive.
 
     Args:
-        work: is called with each item, in a worker; it must not raise.
-        name: of the threads, with a number.
-        number: how many there are at most.
-        share: how many one owner may have at most; `None` for all. An item whose owner is `None`
-            may always have one.
-        done: is called on the loop with each item that was worked on, once its worker is free.
-        told: is called with an item that begins or ceases to wait, and how many wait then.
+        work: Called with each item, in a worker; it must not raise.
+        name: The name of the threads; a number is added.
+        number: The maximum number of workers.
+        share: The maximum number for one owner; `None` for no such limit. It does not apply to
+            items whose owner is `None`.
+        done: Called on the loop with each finished item, once its worker is free.
+        told: Called with an item that begins or stops waiting, and how many wait then.
 
     Attributes:
-        workers: all that were started.
-        items: how many have been given and are not finished.
+        workers: All workers that were started.
+        items: How many items were given and are not finished.
     """
 
     def __init__(
@@ -82,17 +82,17 @@ class WorkerPool(Generic[T]):
         self._token = trio.lowlevel.current_trio_token()
         self._context = contextvars.copy_context()
         self._waiting: FairQueue[T] = FairQueue()
-        self._busy: dict[Hashable, int] = {}  # where there are shares
+        self._busy: dict[Hashable, int] = {}  # if there are shares
         self._idle: list[Worker[T]] = []
         self._lock = threading.Lock()
 
     # --- on the loop ------------------------------------------------------------------------
 
     def give(self, item: T, owner: Hashable = None) -> None:
-        """Hands an item to a worker, or lets it wait for the next one.
+        """Passes an item to a worker, or queues it for the next one.
 
         Raises:
-            RuntimeError: the system has no thread to give. Nothing has happened.
+            RuntimeError: The system cannot start a thread. Nothing has happened.
         """
         with self._lock:
             if not self._may_have(owner):
@@ -122,16 +122,16 @@ class WorkerPool(Generic[T]):
         return len(self._waiting)
 
     def drop(self, owner: Hashable, over: Callable[[T], bool]) -> None:
-        """Drops those of an owner that wait and are over before anybody has begun them."""
+        """Drops waiting items of an owner that have ended before a worker began them."""
         with self._lock:
             for item in filter(over, self._waiting.items(owner)):
                 self._remove(owner, item)
 
     def make_room(self, owner: Hashable) -> T | None:
-        """Gives up an item for another one, of an owner who has fewer waiting.
+        """Removes a waiting item, to make room for one of an owner with fewer waiting items.
 
         Returns:
-            The last one of those who have the most; `None` if none has more than their part.
+            The last item of the owner with the most; `None` if none has more than its share.
         """
         with self._lock:
             if not self._waiting:
@@ -144,7 +144,7 @@ class WorkerPool(Generic[T]):
             return item
 
     def clear(self) -> list[T]:
-        """Gives up all that waits."""
+        """Removes and returns all waiting items."""
         with self._lock:
             left = self._waiting.clear()
             self.items -= len(left)
@@ -153,19 +153,20 @@ class WorkerPool(Generic[T]):
             return left
 
     async def finish(self, seconds: float) -> list[Worker[T]]:
-        """Ends the workers when nothing waits any more, whatever cancels the surroundings.
+        """Ends the workers when nothing waits any longer, even if this is cancelled.
 
         Nothing may be given from here on.
 
         Returns:
-            Those that are still busy after so many seconds. They end later, or with the process.
+            The workers that are still busy after this many seconds. They end later, or with the
+            process.
         """
         for worker in self.workers:
             worker.inbox.put(None)
         with trio.CancelScope(shield=True, deadline=trio.current_time() + seconds):
             for worker in self.workers:
                 await worker.ended.wait()
-                worker.thread.join()  # that was the last it had to do
+                worker.thread.join()  # short: its work is done
         self.clear()
         return [worker for worker in self.workers if not worker.ended.is_set()]
 
@@ -219,7 +220,7 @@ class WorkerPool(Generic[T]):
                 done, item = item, self._next(worker)
                 if self._done is not None:
                     self._token.run_sync_soon(self._done, done)
-                del done  # idle, it must not keep the memory of what it did last
+                del done  # an idle worker must not keep its last item in memory
                 if item is None:
                     item = worker.inbox.get()
             self._token.run_sync_soon(worker.ended.set)
@@ -227,7 +228,7 @@ class WorkerPool(Generic[T]):
             pass  # the loop did not wait
 
     def _next(self, worker: Worker[T]) -> T | None:
-        """What a worker does next that has finished its last; `None` when it is to wait."""
+        """The next item for a worker that has finished; `None` if it has to wait."""
         with self._lock:
             self._note_finished(worker)
             found = self._waiting.take(self._may_have)

@@ -1,10 +1,10 @@
-"""A trio loop in a background thread, and how others have it do something.
+"""A trio loop in a background thread, and how other threads and loops use it.
 
-- The loop never waits for the caller, and the caller waits in its own way: a thread in
+- The loop never waits for the caller. The caller waits in its own way: a thread in
   `queue.SimpleQueue.get`, which a signal interrupts. So Ctrl-C reaches the caller, cancels what it
-  waited for on the loop, and leaves everything else alone.
-- Whatever is asked of a loop that has ended, or that belongs to another process (after a fork), or
-  from the loop's own thread, raises at once. Nothing waits for an answer that cannot come.
+  was waiting for on the loop, and affects nothing else.
+- A call to a loop that has ended, or that belongs to another process (after a fork), or from the
+  loop's own thread, raises at once. Nothing waits for an answer that cannot come.
 """
 
 from __future__ import annotations
@@ -29,18 +29,18 @@ _log = PartLog("restsock.sync")
 T = TypeVar("T")
 
 Answer: TypeAlias = tuple[T | None, Exception | None]
-"""What a function gave, or the error that it raised."""
+"""The result of a function, or the error that it raised."""
 
 
 class Context(Protocol):
-    """What is kept open on a loop."""
+    """Something that is kept open on a loop."""
 
     def close_soon(self) -> None:
-        """Begin to close, and do not wait."""
+        """Begin to close, without waiting."""
 
 
 class LoopPortal:
-    """A loop of trio, for callers in other threads and on loops of asyncio."""
+    """A trio loop, for callers in other threads and on asyncio loops."""
 
     _nursery: trio.Nursery | None  # for what is run; none is started once there is none
     _token: trio.lowlevel.TrioToken | None
@@ -48,16 +48,16 @@ class LoopPortal:
     _thread_id: int | None  # of the loop
 
     def __init__(self, nursery: trio.Nursery) -> None:
-        """For the loop that runs here: what is run lives in a nursery, and ends with that."""
+        """Makes a portal to the loop that runs here; functions run in the nursery."""
         self._pid = os.getpid()
         self._nursery = nursery
         self._token = trio.lowlevel.current_trio_token()
         self._thread_id = threading.get_ident()
 
     def end(self) -> None:
-        """Nothing can be run from now on. On the loop."""
+        """Stops accepting calls. On the loop."""
         self._nursery = None
-        self._thread_id = None  # when the thread has ended, another one may have the same
+        self._thread_id = None  # after the thread has ended, another may have the same id
 
     @property
     def usable(self) -> bool:
@@ -75,7 +75,7 @@ class LoopPortal:
         return threading.get_ident() == self._thread_id
 
     def check(self) -> None:
-        """Make sure that the calling thread may ask something of the loop, and wait for it.
+        """Check that the calling thread may call the loop and wait for it.
 
         Raises:
             RestsockError: See `check_caller`; also when the loop has ended.
@@ -85,10 +85,10 @@ class LoopPortal:
             raise closed_error() from self._failure
 
     def check_caller(self) -> None:
-        """Make sure that the calling thread is one that may wait for the loop.
+        """Check that the calling thread may wait for the loop.
 
         Raises:
-            RestsockError: After a fork, or on the loop's own thread.
+            RestsockError: This was called after a fork, or on the loop's own thread.
         """
         if self.foreign:
             raise fork_error("client or server", self._pid)
@@ -113,15 +113,15 @@ class LoopPortal:
         return unwrap(answers.get())
 
     def call_anywhere(self, function: Callable[..., T], *args: Any) -> T:
-        """The same for any thread, the loop's own as well: there it is called at once."""
+        """Like `call`, but also on the loop's own thread: there it calls at once."""
         if self.inside and not self.foreign:
             return function(*args)
         return self.call(function, *args)
 
     def run(self, function: Callable[..., Awaitable[T]], *args: Any) -> T:
-        """Run an async function on the loop and wait for what it returns.
+        """Run an async function on the loop and return its result.
 
-        When a `KeyboardInterrupt` ends the wait, the function is cancelled first.
+        If a `KeyboardInterrupt` ends the wait, the function is cancelled first.
 
         Raises:
             RestsockError: See `check`; also when the loop ends meanwhile.
@@ -134,7 +134,7 @@ class LoopPortal:
             answer = answers.get()
         except KeyboardInterrupt:
             job.withdraw()
-            # It may have hit between the answer and the next step here: then there is no other.
+            # It may have come right after the answer: then there is no other answer.
             self.post(lambda: answers.put((None, None)) if job.answered else None)
             answers.get()  # a second Ctrl-C leaves without waiting
             raise
@@ -143,7 +143,7 @@ class LoopPortal:
     def wait(
         self, timeout: float | None, function: Callable[..., Awaitable[T]], *args: Any
     ) -> T | None:
-        """As `run`, for so many seconds at most: then the function is cancelled; `None`."""
+        """Like `run`, for at most `timeout` seconds; then cancels the function, returns `None`."""
 
         async def wait() -> T | None:
             with trio.move_on_after(math.inf if timeout is None else timeout):
@@ -156,7 +156,7 @@ class LoopPortal:
         """Run a function on the loop soon, without waiting.
 
         Raises:
-            RestsockError: When the loop has ended.
+            RestsockError: The loop has ended.
         """
         token = self._token
         if token is None:
@@ -167,7 +167,7 @@ class LoopPortal:
             raise closed_error() from self._failure
 
     def start_soon(self, task: Callable[[], Awaitable[None]]) -> bool:
-        """Start a task, on the loop; whether the loop still takes any."""
+        """Start a task, on the loop; return whether the loop still accepts tasks."""
         if self._nursery is None:
             return False
         self._nursery.start_soon(task)
@@ -175,9 +175,9 @@ class LoopPortal:
 
 
 class Portal(LoopPortal):
-    """A trio loop in a thread of its own, for callers in other threads.
+    """A trio loop in its own thread, for callers in other threads.
 
-    Made by `acquire`, given back with `release`.
+    Made by `acquire`, released with `release`.
     """
 
     def __init__(self) -> None:
@@ -203,7 +203,7 @@ class Portal(LoopPortal):
         try:
             self.post(self._cancel)
         except RestsockError:
-            pass  # it has ended by itself
+            pass  # it has ended already
 
     def join(self, timeout: float | None = None) -> None:
         """Wait for the end of the thread, except on the thread itself."""
@@ -211,9 +211,9 @@ class Portal(LoopPortal):
             self._thread.join(timeout)
 
     def when_ended(self, function: Callable[[], object]) -> None:
-        """Has a function called, once or twice, as the last act of the thread, or here after it.
+        """Calls a function, once or twice, at the end of the thread, or here if it has ended.
 
-        For those who do not want to wait long in `join`.
+        This is for callers that do not want to block in `join`.
         """
         self._when_ended.append(function)
         if self._ended:
@@ -226,7 +226,7 @@ class Portal(LoopPortal):
             self._emptied.unpark_all()
 
     async def wait_empty(self, timeout: float | None = None) -> bool:
-        """Wait, on the loop, until every context has ended; whether they have, in time."""
+        """Wait, on the loop, until all contexts have ended; return whether they have, in time."""
         with trio.move_on_after(math.inf if timeout is None else timeout):
             while self.contexts:
                 await self._emptied.park()
@@ -257,24 +257,23 @@ class Portal(LoopPortal):
                 started.put(None)
                 await trio.sleep_forever()
         finally:
-            # From here on nothing can be started; callbacks that were posted still run.
+            # From here on nothing can be started; posted callbacks still run.
             self._nursery = None
 
 
 class Job(Generic[T]):
-    """An async function that another thread wants run on the loop, until it thinks better of it.
+    """An async function that another thread runs on the loop, and can withdraw.
 
-    What is posted runs in order, so `withdraw` knows whether the start came before it or never
-    will: a `KeyboardInterrupt` may hit the thread before, in, or after the call that posts it.
+    Posted functions run in order, so `withdraw` knows whether the start came before it or will
+    never come: a `KeyboardInterrupt` may come before, in, or after the call that posts it.
 
     Args:
-        portal: whose loop.
-        function: what to run.
-        done: is called once, on the loop, with the answer. How the other thread waits for it is its
-            own affair; a loop there would have itself woken.
+        portal: The portal of the loop.
+        function: The function.
+        done: Called once, on the loop, with the answer. It has to wake the other thread or loop.
 
     Attributes:
-        answered: whether it has been called. To be read on the loop.
+        answered: Whether `done` was called. Read it on the loop.
     """
 
     def __init__(
@@ -287,15 +286,15 @@ class Job(Generic[T]):
         self._function = function
         self._done = done
         self._scope = trio.CancelScope()
-        self._posted = False  # and the loop has seen it
+        self._posted = False  # whether the loop has received it
         self.answered = False
 
     def post(self) -> None:
-        """Has the function started. May be called from any thread."""
+        """Starts the function. For any thread."""
         self._portal.post(self._start)
 
     def withdraw(self) -> None:
-        """Has the function cancelled, or not started. May be called from any thread."""
+        """Cancels the function, or prevents its start. For any thread."""
         self._portal.post(self._withdraw)
 
     def _start(self) -> None:
@@ -328,13 +327,13 @@ def closed_error() -> ConnectionClosed:
 
 
 def unwrap(answer: Answer[T]) -> T:
-    """What a function gave; raises what it raised."""
+    """Returns the result of a function, or raises its error."""
     value, error = answer
     if error is not None:
         try:
-            # Where on the loop it was raised is of no use to the caller, unless it is a bug.
+            # Its traceback on the loop is of no use to the caller, unless it is a bug.
             raise without_frames(error) if isinstance(error, RestsockError) else error
         finally:
-            # Else the traceback, which holds this frame, would hold the error in a cycle.
+            # Otherwise the traceback, which refers to this frame, would be in a cycle.
             del error, answer
     return cast("T", value)

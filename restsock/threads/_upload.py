@@ -1,4 +1,4 @@
-"""A request body on its way from a thread to the peer, piece by piece."""
+"""Sends a request body from a thread to the peer, piece by piece."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ if TYPE_CHECKING:
 
 __all__ = ["Replay", "ThreadUpload", "send_upload"]
 
-# Body bytes handed on in one piece, and read from a file at once.
+# Body bytes that are sent in one piece, and read from a file at once.
 _PIECE = 64 * 1024
 
 
 class ThreadUpload:
-    """Sends a body while it is being made: a file, an iterable, or bytes too many for one post.
+    """Sends a body while it is produced: a file, an iterable, or too many bytes for one post.
 
     Attributes:
-        begun: whether anything was taken from the body.
-        done: whether all of it was sent, or no more of it is wanted.
+        begun: Whether anything was taken from the body.
+        done: Whether all of it was sent, or the peer wants no more.
     """
 
     __slots__ = ("_exchange", "_pieces", "begun", "done")
@@ -41,19 +41,19 @@ class ThreadUpload:
         self.done = False
 
     def run(self, timeout: float | None, unread: int, deadline: float | None = None) -> None:
-        """Sends until all is sent, the peer wants no more, or its response is in the way.
+        """Sends until all is sent, the peer wants no more, or too much of the response is unread.
 
-        Like over a socket, the body goes before the response is read. But a peer that answers
-        while it reads stops reading once its answer is not taken; when that much of it has come,
-        the rest of the upload is left to `step`, between reads.
+        As over a socket, the body is sent before the response is read. But a peer that answers
+        while it reads may stop reading until its response is read. So at this point the rest of the
+        upload is left to `step`, between reads.
 
         Args:
-            timeout: seconds in which the peer takes nothing at all.
-            unread: how many bytes of a response are too many.
-            deadline: by `time.monotonic`, for all of it.
+            timeout: Seconds in which the peer reads nothing at all.
+            unread: The number of unread response bytes at which to stop.
+            deadline: The end of the whole upload, by `time.monotonic`.
 
         Raises:
-            RequestTimeout: phase "write".
+            RequestTimeout: The peer read nothing, or the deadline has passed; phase "write".
         """
         exchange = self._exchange
         inbox = exchange.inbox
@@ -64,10 +64,10 @@ class ThreadUpload:
                     raise RequestTimeout("the body was not sent in time", phase="write")
                 timeout = left
             if inbox.error is not None:
-                # There may be a response all the same; else `receive_head` raises the error.
+                # There may be a response nevertheless; otherwise `receive_head` raises the error.
                 self.done = True
             elif inbox.stopped or exchange.drain(timeout, unread=unread) or inbox.stopped:
-                self.step()  # after what was sent before: the next piece may take its time
+                self.step()  # after sending the previous piece: the next one may take long
             else:
                 return
 
@@ -77,7 +77,7 @@ class ThreadUpload:
         try:
             piece = None if self._exchange.inbox.stopped else next(self._pieces, None)
         except Exception:
-            # Anything, for the body is the caller's. What it gave before is to arrive.
+            # Any exception, since the body is the caller's. What was sent before must arrive.
             self._exchange.close(ResetCode.INTERNAL, "the body of the request failed")
             raise
         if piece is None:
@@ -87,14 +87,14 @@ class ThreadUpload:
             self._exchange.send_data(piece)
 
     def receive_data(self, timeout: float | None = None) -> bytes:
-        """Like `ThreadExchange.receive_data`, and sends what is left while nothing has come.
+        """Like `ThreadExchange.receive_data`, but sends the rest while nothing has arrived.
 
         Args:
-            timeout: seconds in which nothing happens, neither way.
+            timeout: Seconds without progress in either direction.
 
         Raises:
-            RequestTimeout: phase "body".
-            RestsockError: what the exchange failed with.
+            RequestTimeout: There was no progress in time; phase "body".
+            RestsockError: The exchange has failed.
         """
         exchange = self._exchange
         inbox = exchange.inbox
@@ -111,11 +111,11 @@ class Replay:
     """Whether and how a body can be sent a second time: bytes, a file, or an iterable.
 
     Args:
-        body: what is to be sent.
-        anew: whether an iterable that is no iterator may be begun anew.
+        body: The body.
+        anew: Whether an iterable that is not an iterator may be iterated again.
 
     Attributes:
-        begun: whether anything may have been taken from the body.
+        begun: Whether anything may have been taken from the body.
     """
 
     __slots__ = ("_anew", "_body", "_position", "begun")
@@ -126,21 +126,21 @@ class Replay:
         self._position: int | None = None
         self.begun = False
         if hasattr(body, "tell"):
-            with suppress(OSError):  # a pipe has none
+            with suppress(OSError):  # a pipe has no position
                 self._position = body.tell()
 
     @property
     def possible(self) -> bool:
-        """Whether it can, as far as that can be told without trying."""
+        """Whether the body can be sent again, as far as known without trying."""
         body = self._body
         if not self.begun or isinstance(body, bytes):
             return True
         if hasattr(body, "read"):
             return isinstance(self._position, int) and hasattr(body, "seek")
-        return self._anew and iter(body) is not body  # an iterable, not an iterator: it begins anew
+        return self._anew and iter(body) is not body  # an iterable, not an iterator
 
     def rewind(self) -> bool:
-        """Goes back to where the body began; tells whether that could be done."""
+        """Goes back to the beginning of the body; returns whether that was possible."""
         if not self.possible:
             return False
         if self.begun and hasattr(self._body, "read"):
@@ -164,24 +164,25 @@ def send_upload(
     total: float | None = None,
     upload_by: float | None = None,
 ) -> tuple[ThreadExchange, ResponseHead, ThreadUpload]:
-    """Sends a request with a body that is sent while it is being made; waits for the response head.
+    """Sends a request whose body is sent while it is produced; waits for the response head.
 
-    Nothing is taken from the body before there is a stream. When the peer provably did not start on
-    the request, it is sent again, for as long as it may take to connect and if its body can be.
+    Nothing is read from the body before there is a stream. If the peer provably did not start the
+    request, it is sent again, within the connect timeout and if its body can be sent again.
 
     Args:
-        requester: what carries it.
-        head: the request's.
-        body: bytes, a file or an iterable.
-        replay: of this body.
-        connect: seconds until it has a stream where it is started.
-        write: seconds in which the peer takes nothing at all.
-        read: seconds to the response head.
-        total: seconds for all of that.
-        upload_by: when the body is to be sent, by `time.monotonic`.
+        requester: Sends the request.
+        head: The head of the request.
+        body: Bytes, a file or an iterable.
+        replay: The `Replay` of this body.
+        connect: Seconds until the request has started on a stream.
+        write: Seconds in which the peer reads nothing at all.
+        read: Seconds to the response head.
+        total: Seconds for everything.
+        upload_by: The deadline for the body, by `time.monotonic`.
 
     Raises:
-        RestsockError: there is no response; the stream is reset.
+        RestsockError: There is no response; the stream was reset. A retry is safe if `may_have_run`
+            is false.
     """
     opened = time.monotonic()
     attempt = 0
@@ -194,7 +195,7 @@ def send_upload(
             exchange.wait_started(left)
             upload = ThreadUpload(body, exchange)
             replay.begun = True
-            # When half a window of the response waits unread, the peer may be about to wait for us.
+            # If half a window of the response is unread, the peer may soon wait for us.
             upload.run(write, requester.limits.initial_window // 2, upload_by)
             response = exchange.receive_head(left, read, None if total is None else total - late)
         except RestsockError as exc:
@@ -210,7 +211,7 @@ def send_upload(
             if pause is None:
                 raise
             error = exc
-        except BaseException:  # Ctrl-C too: whatever it is, the peer's app is to know
+        except BaseException:  # also Ctrl-C: in any case the peer's app must learn of it
             exchange.close()
             raise
         else:

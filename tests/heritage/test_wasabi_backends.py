@@ -107,7 +107,7 @@ async def test_http_a_redirect_is_not_followed() -> None:
             assert other.peers == []
 
 
-async def test_http_a_body_without_end_is_not_kept_in_memory() -> None:
+async def test_http_an_endless_body_is_not_kept_in_memory() -> None:
     sent = 0
 
     async def script(peer: Peer) -> None:
@@ -125,7 +125,7 @@ async def test_http_a_body_without_end_is_not_kept_in_memory() -> None:
         assert sent < 30_000_000
 
 
-async def test_http_an_answer_of_json_is_a_value_and_no_text() -> None:
+async def test_http_a_json_response_is_a_value_not_text() -> None:
     async def script(peer: Peer) -> None:
         await peer.head()
         await peer.send(OK)
@@ -134,7 +134,7 @@ async def test_http_an_answer_of_json_is_a_value_and_no_text() -> None:
         assert (await ask(websocket))["body"] == {"a": 1}
 
 
-async def test_http_connections_to_a_host_are_bounded_and_kept() -> None:
+async def test_http_connections_to_a_host_are_limited_and_reused() -> None:
     async def script(peer: Peer) -> None:
         while await peer.head():
             await peer.exactly(2)
@@ -150,7 +150,7 @@ async def test_http_connections_to_a_host_are_bounded_and_kept() -> None:
         assert len(there.peers) <= 3
 
 
-async def test_http_a_call_that_is_given_up_ends_at_the_server_too() -> None:
+async def test_http_a_cancelled_call_also_ends_at_the_server() -> None:
     async def script(peer: Peer) -> None:
         await peer.head()
         await peer.wait_closed()
@@ -185,7 +185,7 @@ async def test_websocket_one_upstream_for_each_client_dialed_at_its_first_messag
         await until(lambda: all(websocket.close_code for websocket in seen))
 
 
-async def test_websocket_an_answer_of_more_than_32_kib_cuts_nobody_off() -> None:
+async def test_websocket_an_answer_of_more_than_32_kib_closes_no_connection() -> None:
     async def serve(websocket: ServerWebSocket) -> None:
         async for data in websocket:
             assert isinstance(data, str)
@@ -196,7 +196,7 @@ async def test_websocket_an_answer_of_more_than_32_kib_cuts_nobody_off() -> None
             assert len((await ask(websocket))["body"]["x"]) == 300_000
 
 
-async def test_websocket_a_call_that_is_given_up_does_not_close_the_upstream() -> None:
+async def test_websocket_a_cancelled_call_does_not_close_the_upstream() -> None:
     seen: list[ServerWebSocket] = []
 
     async def serve(websocket: ServerWebSocket) -> None:
@@ -239,7 +239,7 @@ async def test_websocket_the_close_of_either_end_is_passed_on(code: int, told: i
             assert (seen[1].close_code, seen[1].close_reason) == (told, "why")
 
 
-async def test_websocket_an_upstream_that_cannot_be_dialed_is_an_answer() -> None:
+async def test_websocket_a_failed_dial_is_answered_with_an_error() -> None:
     async def serve(websocket: ServerWebSocket) -> None:
         await websocket.receive()
 
@@ -252,7 +252,7 @@ async def test_websocket_an_upstream_that_cannot_be_dialed_is_an_answer() -> Non
             assert said["error"]["may_have_run"] is False
 
 
-async def test_websocket_a_client_that_leaves_fails_nobody_else_of_a_pool() -> None:
+async def test_websocket_a_client_that_leaves_does_not_fail_others_of_a_pool() -> None:
     async def serve(websocket: ServerWebSocket) -> None:
         async for data in websocket:
             assert isinstance(data, str)
@@ -271,7 +271,7 @@ async def test_websocket_a_client_that_leaves_fails_nobody_else_of_a_pool() -> N
 # --- Queue ----------------------------------------------------------------------------------------
 
 
-async def test_queue_an_answer_that_comes_twice_or_late_is_dropped() -> None:
+async def test_queue_a_duplicate_or_late_answer_is_dropped() -> None:
     calls: list[QueueMessage] = []
 
     async def publish(call: QueueMessage) -> None:
@@ -328,12 +328,12 @@ async def test_balance_weights_of_10_and_more_are_shares() -> None:
                 await websocket.receive()
 
 
-def test_balance_without_any_weight_is_refused_when_it_is_made() -> None:
+def test_balance_a_total_weight_of_zero_is_refused_at_construction() -> None:
     with pytest.raises(ValueError, match="above 0"):
         Balance([(print, 0), (repr, 0)])
 
 
-async def test_balance_a_server_that_is_dead_is_found_and_left_alone() -> None:
+async def test_balance_a_dead_server_is_detected_and_avoided() -> None:
     async def script(peer: Peer) -> None:
         while await peer.head():
             await peer.exactly(2)

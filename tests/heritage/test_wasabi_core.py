@@ -58,7 +58,7 @@ async def test_a_server_has_channels_at_paths_with_and_without_tls() -> None:
                 assert await client.next() == TextMessage("x")
 
 
-async def test_a_router_goes_by_the_key_and_has_a_default() -> None:
+async def test_a_router_chooses_by_key_and_has_a_default() -> None:
     async def other(message: Message) -> str:
         return f"default for {message.key!r}"
 
@@ -147,7 +147,7 @@ async def test_a_token_that_is_cut_short_or_of_another_scheme_is_refused(field: 
         (("127.0.0.1",), "X-Forwarded-For: 2001:db8::7", "2001:db8::7"),
     ],
 )
-async def test_the_address_of_a_client_is_what_a_trusted_proxy_says(
+async def test_the_address_of_a_client_comes_from_a_trusted_proxy(
     trusted: tuple[str, ...], field: str, expected: str
 ) -> None:
     async def where(message: Message) -> str:
@@ -226,7 +226,7 @@ async def test_an_idle_connection_is_closed_with_1001(
         await client.stream.send_all(client.websocket.data_to_send())
 
 
-async def test_connections_above_the_limit_get_a_503_and_it_cannot_be_outrun() -> None:
+async def test_connections_above_the_limit_get_a_503_even_in_a_race() -> None:
     """Checking first and counting later would let in more than there is room for."""
     gateway = Gateway([action(max_sessions=2)])
     statuses: list[int] = []
@@ -248,7 +248,7 @@ async def test_connections_above_the_limit_get_a_503_and_it_cannot_be_outrun() -
         done.set()
 
 
-async def test_a_peer_that_is_gone_without_a_word_is_noticed(
+async def test_a_peer_that_silently_disappears_is_detected(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     """There are no pings there, so a half-open connection stays for ever."""
@@ -261,7 +261,7 @@ async def test_a_peer_that_is_gone_without_a_word_is_noticed(
         await trio.aclose_forcefully(client.stream)
 
 
-async def test_shutdown_drains_then_closes_with_1012_and_newcomers_get_a_503() -> None:
+async def test_shutdown_drains_then_closes_with_1012_and_new_clients_get_a_503() -> None:
     gate = Gate()
     gateway = Gateway([action(gate)])
     async with served(gateway) as server, raw_client(server) as client:
@@ -287,7 +287,7 @@ async def test_shutdown_drains_then_closes_with_1012_and_newcomers_get_a_503() -
 # --- faults of others -----------------------------------------------------------------------------
 
 
-async def test_messages_that_come_while_it_closes_hold_no_slot() -> None:
+async def test_messages_that_arrive_during_the_close_hold_no_slot() -> None:
     """There each keeps its slot: after 25 nothing is read, and nobody is told of the end."""
     gate = Gate()
     hooks = Hooks()
@@ -314,7 +314,7 @@ async def test_messages_that_come_while_it_closes_hold_no_slot() -> None:
     assert len(gateway.sessions) == 0
 
 
-async def test_an_error_is_told_to_the_client_and_what_cannot_be_read_as_well(
+async def test_the_client_is_told_of_errors_and_of_malformed_messages(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """There errors are only logged, and what the parser does not know vanishes."""
@@ -365,7 +365,7 @@ async def test_an_ordinary_request_to_a_channel_leaves_it_alive() -> None:
 
 
 @pytest.mark.parametrize("end", ["close", "vanish", "too large", "garbage", "kicked", "drain"])
-async def test_the_end_of_a_connection_is_told_once_however_it_comes(end: str) -> None:
+async def test_the_end_of_a_connection_is_reported_once_whatever_its_cause(end: str) -> None:
     hooks = Hooks()
     gate = Gate()
     channel = action(gate, on_connect=hooks.connect, on_disconnect=hooks.disconnect)
@@ -398,7 +398,7 @@ async def test_the_end_of_a_connection_is_told_once_however_it_comes(end: str) -
         assert gateway.statistics().total.in_flight == 0
 
 
-async def test_what_is_published_where_nobody_is_says_so() -> None:
+async def test_publishing_without_receivers_says_so() -> None:
     gateway = Gateway([action()])
     async with served(gateway):
         assert gateway.groups.send("nobody", {"a": 1}) == {}
@@ -406,7 +406,7 @@ async def test_what_is_published_where_nobody_is_says_so() -> None:
         assert gateway.sessions.broadcast({"a": 1}) == {}
 
 
-async def test_a_refusal_before_the_upgrade_has_a_status_of_its_own() -> None:
+async def test_a_refusal_before_the_upgrade_has_its_own_status() -> None:
     async def connect(session: Session) -> None:
         raise Refused(402, "Pay first.", headers={"X-Price": "7"})
 
@@ -417,7 +417,7 @@ async def test_a_refusal_before_the_upgrade_has_a_status_of_its_own() -> None:
         assert refused.response.header("x-price") == "7"
 
 
-async def test_a_listener_has_its_tls_whatever_comes_first() -> None:
+async def test_a_listener_has_tls_in_whatever_order_it_is_configured() -> None:
     """There an option of TLS that comes before the server is made fails."""
     gateway = Gateway([action()])
     async with restsock.listen(

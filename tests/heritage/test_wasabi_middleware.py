@@ -56,7 +56,7 @@ async def refusal(server: restsock.Server, **headers: str) -> restsock.WebSocket
     return caught.value
 
 
-async def test_users_and_passwords_are_asked_for_before_there_is_a_websocket() -> None:
+async def test_users_and_passwords_are_checked_before_the_upgrade() -> None:
     async with served(action(auth=BasicUsers({"eve": "secret"}))) as server:
         assert (await refusal(server)).status == 401
         assert (await refusal(server, authorization="Basic ZXZlOndyb25n")).status == 401
@@ -64,7 +64,7 @@ async def test_users_and_passwords_are_asked_for_before_there_is_a_websocket() -
             assert (await client.ask({"action": "echo", "id": 1}))["status"] == 200
 
 
-async def test_the_time_that_it_takes_tells_nothing_of_passwords_and_tokens(
+async def test_response_times_do_not_reveal_passwords_or_tokens(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """They are not compared, but looked up by a digest with a key that nobody knows."""
@@ -85,7 +85,7 @@ async def test_the_time_that_it_takes_tells_nothing_of_passwords_and_tokens(
 
 
 @pytest.mark.parametrize("field", ["B", "Bearer", "Bearer  x", "Basic good", "Digest good", "good"])
-async def test_a_token_that_is_short_or_of_another_scheme_neither_passes_nor_breaks(
+async def test_a_short_token_or_another_scheme_neither_passes_nor_crashes(
     field: str,
 ) -> None:
     async with served(action(auth=BearerTokens({"good": "eve"}))) as server:
@@ -105,26 +105,26 @@ async def address_seen(trusted: Any, **headers: str) -> Peer:
     return seen[0]
 
 
-async def test_the_address_of_a_client_is_what_trusted_proxies_say() -> None:
+async def test_the_address_of_a_client_comes_from_trusted_proxies() -> None:
     peer = await address_seen("127.0.0.1", X_Forwarded_For="198.51.100.7, 203.0.113.9")
     assert peer.host == "203.0.113.9"
     cloudflare = TrustedProxies("127.0.0.1", client_ip="cloudflare")
     assert (await address_seen(cloudflare, CF_Connecting_IP="203.0.113.9")).host == "203.0.113.9"
 
 
-async def test_the_address_of_a_client_is_not_what_anybody_says() -> None:
+async def test_the_address_of_a_client_does_not_come_from_untrusted_peers() -> None:
     assert (await address_seen((), X_Forwarded_For="203.0.113.9")).host == "127.0.0.1"
     elsewhere = TrustedProxies("10.0.0.0/8", client_ip="cloudflare")
     assert (await address_seen(elsewhere, CF_Connecting_IP="203.0.113.9")).host == "127.0.0.1"
 
 
-async def test_an_ipv6_address_of_cloudfront_has_its_port() -> None:
+async def test_an_ipv6_address_of_cloudfront_is_split_from_its_port() -> None:
     cloudfront = TrustedProxies("127.0.0.1", client_ip="cloudfront")
     peer = await address_seen(cloudfront, CloudFront_Viewer_Address="2001:db8:1::9:46532")
     assert (peer.host, peer.port) == ("2001:db8:1::9", 46532)
 
 
-async def test_a_function_refuses_a_client_in_its_own_words_or_stashes_what_it_knows() -> None:
+async def test_a_function_refuses_a_client_with_its_own_message_or_stashes_data() -> None:
     def look(session: Session) -> None:
         if session.request.header("X-Plan") is None:
             fields = [(b"Content-Type", b"text/plain"), (b"X-Why", b"no plan")]
@@ -142,7 +142,7 @@ async def test_a_function_refuses_a_client_in_its_own_words_or_stashes_what_it_k
             assert (await client.ask({"action": "plan", "id": 1}))["body"] == "gold"
 
 
-async def test_a_function_that_fails_lets_nobody_in() -> None:
+async def test_a_function_that_fails_admits_no_client() -> None:
     async with served(action(on_connect=lambda session: 1 / 0)) as server:
         assert (await refusal(server)).status == 500
 
@@ -156,7 +156,7 @@ async def test_a_function_that_fails_lets_nobody_in() -> None:
 # --- calls --------------------------------------------------------------------------------
 
 
-async def test_what_fails_is_answered_and_may_be_put_in_other_words() -> None:
+async def test_an_error_handler_can_change_the_message_of_an_error() -> None:
     def sorry(asked: Message, reply: Reply, error: Exception | None) -> Reply | None:
         if not isinstance(error, CallFailed):
             return None
@@ -173,7 +173,7 @@ async def test_what_fails_is_answered_and_may_be_put_in_other_words() -> None:
             assert (found["id"], found["status"]) == (3, 404)
 
 
-async def test_all_clients_together_have_so_many_calls_at_a_time_and_others_wait() -> None:
+async def test_the_calls_of_all_clients_together_are_limited_and_others_wait() -> None:
     gate, limit = Gate(), Limit(2)
     async with served(action(gate, middleware=[limit])) as server:
         async with connected(server) as one, connected(server) as other:
@@ -188,7 +188,7 @@ async def test_all_clients_together_have_so_many_calls_at_a_time_and_others_wait
             assert len(gate.begun) == 4
 
 
-async def test_each_key_has_so_many_messages_in_a_time() -> None:
+async def test_each_key_has_its_own_rate_limit() -> None:
     rate = Rate("2/h", key=lambda asked: asked.body.get("tenant"))
     async with served(action({"echo": Pipe(Backend("ok"))}, middleware=[rate])) as server:
         async with connected(server) as client:
@@ -199,7 +199,7 @@ async def test_each_key_has_so_many_messages_in_a_time() -> None:
             assert found == [200, 200, 429, 200]
 
 
-async def test_keys_of_a_rate_are_forgotten_once_they_are_quiet(autojump_clock: object) -> None:
+async def test_idle_keys_of_a_rate_limit_are_forgotten(autojump_clock: object) -> None:
     rate = Rate(1, key=lambda asked: asked.body)
     for number in range(500):
         await rate(message(body=number), Backend())
@@ -210,7 +210,7 @@ async def test_keys_of_a_rate_are_forgotten_once_they_are_quiet(autojump_clock: 
     assert len(rate._buckets) <= 2
 
 
-async def test_a_time_out_stops_what_goes_on_even_if_that_looks_at_no_deadline(
+async def test_a_timeout_also_stops_calls_that_ignore_deadlines(
     autojump_clock: object,
 ) -> None:
     backend = Backend(takes=3600)
@@ -227,7 +227,7 @@ async def test_a_time_out_stops_what_goes_on_even_if_that_looks_at_no_deadline(
     ],
     ids=["linear", "exponential", "capped"],
 )
-async def test_what_fails_is_tried_again_after_even_or_growing_waits(
+async def test_failed_calls_are_retried_after_constant_or_growing_pauses(
     autojump_clock: object, backoff: Backoff, times: list[float]
 ) -> None:
     backend = Backend(not_run())
@@ -236,7 +236,7 @@ async def test_what_fails_is_tried_again_after_even_or_growing_waits(
     assert trio.current_time() == times[-1]  # and there is no wait after the last one
 
 
-async def test_a_function_says_what_is_tried_again(autojump_clock: object) -> None:
+async def test_a_function_decides_which_failures_are_retried(autojump_clock: object) -> None:
     retry = Retry(2, when=lambda asked, failed: failed.status == 500)
     for failed, calls in ((may_have_run(500), 2), (may_have_run(503), 1)):
         backend = Backend(failed)
@@ -245,18 +245,18 @@ async def test_a_function_says_what_is_tried_again(autojump_clock: object) -> No
 
 
 @pytest.mark.parametrize("attempts", [0, -1, 1.5, None])
-def test_no_attempts_at_all_is_an_error_and_no_success(attempts: Any) -> None:
+def test_zero_attempts_is_an_error_not_a_success(attempts: Any) -> None:
     with pytest.raises(ValueError, match=r"Retry\.attempts"):
         Retry(attempts)
 
 
 @pytest.mark.parametrize("initial", [0, -1])
-def test_a_wait_that_is_none_is_an_error_when_it_is_made(initial: float) -> None:
+def test_a_pause_that_is_not_positive_is_an_error_at_construction(initial: float) -> None:
     with pytest.raises(ValueError, match=r"Backoff\.initial"):
         Retry(3, backoff=Backoff(initial=initial))
 
 
-async def test_the_second_attempt_does_not_inherit_the_time_out_of_the_first(
+async def test_the_second_attempt_does_not_inherit_the_timeout_of_the_first(
     autojump_clock: object,
 ) -> None:
     backend, timeout = Backend(hang, "fine"), Timeout(1)
@@ -274,7 +274,7 @@ async def opened(breaker: Breaker, times: int = 5) -> None:
         await failure(breaker(message(), Backend(may_have_run())))
 
 
-async def test_what_fails_in_a_row_is_refused_at_once_and_tried_again_later(
+async def test_consecutive_failures_open_the_breaker_and_it_tries_again_later(
     autojump_clock: object,
 ) -> None:
     breaker, backend = Breaker(failures=5, pause=30), Backend()
@@ -286,7 +286,7 @@ async def test_what_fails_in_a_row_is_refused_at_once_and_tried_again_later(
     assert (await breaker(message(), backend)).body == "fine"
 
 
-async def test_a_breaker_refuses_with_its_own_error_whatever_its_state(
+async def test_a_breaker_refuses_with_its_own_error_in_every_state(
     autojump_clock: object,
 ) -> None:
     breaker = Breaker(failures=5, pause=30)
@@ -301,7 +301,7 @@ async def test_a_breaker_refuses_with_its_own_error_whatever_its_state(
     assert [(type(each), each.status) for each in refused] == [(CircuitOpen, 503)] * 2
 
 
-async def test_a_breaker_counts_no_client_that_left_and_none_that_asked_wrongly(
+async def test_a_breaker_does_not_count_clients_that_left_or_invalid_requests(
     autojump_clock: object,
 ) -> None:
     breaker = Breaker(failures=1, slow=None)
@@ -311,14 +311,16 @@ async def test_a_breaker_counts_no_client_that_left_and_none_that_asked_wrongly(
     assert (await breaker(message(), Backend())).body == "fine"
 
 
-async def test_one_backend_that_fails_opens_no_breaker_of_another(autojump_clock: object) -> None:
+async def test_a_failing_backend_does_not_open_the_breaker_of_another(
+    autojump_clock: object,
+) -> None:
     breaker = Breaker(failures=1, key="key")
     await failure(breaker(message("orders"), Backend(may_have_run())))
     assert isinstance(await failure(breaker(message("orders"), Backend())), CircuitOpen)
     assert (await breaker(message("quotes"), Backend())).body == "fine"
 
 
-async def test_what_is_asked_at_once_is_called_once_and_kept_for_a_while() -> None:
+async def test_equal_concurrent_requests_share_one_call_and_its_result_is_cached() -> None:
     gate = Gate()
     cache = Cache(60, shared=True)
     async with served(action({"quotes": Pipe(gate, [cache])})) as server:
@@ -333,7 +335,7 @@ async def test_what_is_asked_at_once_is_called_once_and_kept_for_a_while() -> No
     assert len(gate.begun) == 1
 
 
-async def test_whoever_shares_a_call_is_not_failed_by_the_client_that_began_it() -> None:
+async def test_a_client_that_leaves_does_not_fail_others_that_share_its_call() -> None:
     gate, cache = Gate(), Cache(0, shared=True)
     gateway = Gateway([action({"quotes": Pipe(gate, [cache])})])
     async with served(gateway) as server:
@@ -349,7 +351,7 @@ async def test_whoever_shares_a_call_is_not_failed_by_the_client_that_began_it()
     assert (len(gate.begun), gate.cancelled) == (1, [])
 
 
-async def test_failures_are_not_kept(autojump_clock: object) -> None:
+async def test_failures_are_not_cached(autojump_clock: object) -> None:
     cache = Cache(60)
     async with cache.running():
         backend = Backend(Reply("no", 500), "fine")
@@ -357,7 +359,7 @@ async def test_failures_are_not_kept(autojump_clock: object) -> None:
         assert (await cache(message(), backend)).body == "fine"
 
 
-async def test_no_client_gets_what_was_kept_for_another_one() -> None:
+async def test_no_client_gets_what_was_cached_for_another() -> None:
     async def who(asked: Message) -> Any:
         return asked.session.principal.name if asked.session.principal else None
 
@@ -368,7 +370,7 @@ async def test_no_client_gets_what_was_kept_for_another_one() -> None:
                 assert (await client.ask({"action": "who", "id": 1}))["body"] == name
 
 
-async def test_calls_are_measured_with_their_time_and_their_errors() -> None:
+async def test_calls_are_measured_with_duration_and_errors() -> None:
     recorder = Recorder()
     routes: dict[str, Any] = {"good": Pipe(Backend()), "bad": Pipe(Backend(may_have_run()))}
     measure = Measure(recorder, channel="/ws", keys=["good", "bad"])
@@ -397,7 +399,7 @@ async def test_calls_have_a_span_with_their_error() -> None:
 
 
 @pytest.mark.parametrize("what", [None, "tracer", object()])
-def test_without_a_tracer_there_is_an_error_at_once_and_no_panic_later(what: Any) -> None:
+def test_a_missing_tracer_is_an_error_at_construction(what: Any) -> None:
     if what is None:
         assert Trace() is not None  # that of OpenTelemetry
     else:
@@ -405,7 +407,7 @@ def test_without_a_tracer_there_is_an_error_at_once_and_no_panic_later(what: Any
             Trace(what)
 
 
-async def test_middleware_stands_in_the_order_of_its_list() -> None:
+async def test_middleware_runs_in_the_order_of_its_list() -> None:
     order: list[str] = []
 
     def named(name: str) -> Callable[..., Any]:

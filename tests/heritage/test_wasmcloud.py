@@ -46,7 +46,7 @@ async def silent_listener() -> AsyncIterator[str]:
         yield f"ws://127.0.0.1:{sock.getsockname()[1]}/"
 
 
-async def test_either_role_has_sessions_with_ids_times_and_metadata_that_can_be_listed() -> None:
+async def test_both_roles_list_sessions_with_ids_times_and_metadata() -> None:
     listener, dialer = Messaging(), Messaging()
     endpoint = listener.endpoint(WasmCloud())
     async with (
@@ -68,9 +68,7 @@ async def test_either_role_has_sessions_with_ids_times_and_metadata_that_can_be_
     assert len(listener.sessions) == 0
 
 
-async def test_one_session_or_all_are_sent_to_though_one_fails_and_an_unknown_id_is_an_error() -> (
-    None
-):
+async def test_a_failed_session_does_not_stop_a_broadcast_and_an_unknown_id_is_an_error() -> None:
     messaging = Messaging()
     endpoint = messaging.endpoint(WasmCloud())
     async with (
@@ -99,9 +97,7 @@ async def test_one_session_or_all_are_sent_to_though_one_fails_and_an_unknown_id
                 await messaging.sessions.send(unknown, "nobody")
 
 
-async def test_an_answer_goes_to_the_sender_unless_it_says_otherwise_and_forging_is_refused() -> (
-    None
-):
+async def test_an_answer_goes_to_the_sender_by_default_and_a_forged_address_is_refused() -> None:
     messaging = Messaging()
     kept = Kept(messaging, "a")
     endpoint = messaging.endpoint(WasmCloud())
@@ -153,7 +149,7 @@ async def test_every_handler_gets_a_message_and_a_dialer_sends_its_headers_and_t
         nursery.cancel_scope.cancel()
 
 
-async def test_what_was_wished_for_requests_acks_compression_health_metrics_tls_and_auth(
+async def test_requested_features_exist_requests_acks_compression_health_metrics_tls_and_auth(
     tmp_path: Path,
 ) -> None:
     edge, hub = Messaging(), Messaging()
@@ -224,7 +220,7 @@ async def compressed_for_a_foreign_client() -> None:
         assert await kept.wait(1) == ["x" * 5000]
 
 
-async def test_a_session_is_read_no_quicker_than_its_rate() -> None:
+async def test_a_session_is_not_read_faster_than_its_rate_limit() -> None:
     messaging = Messaging(options=MessagingOptions(foreign_rate=20))
     quick, other = Kept(messaging, "quick"), Kept(messaging, "other")
     endpoint = messaging.endpoint(WasmCloud())

@@ -1,4 +1,4 @@
-"""The httpx transports at their first use: neither package has to be installed."""
+"""Loads the httpx transports at their first use: neither package has to be installed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 __all__ = ["LAZY", "load", "transport_for"]
 
-# Public name -> the module that has it.
+# Public name -> its module.
 LAZY = {
     "HTTPXTransport": "_httpx",
     "AsyncHTTPXTransport": "_httpx",
@@ -24,7 +24,7 @@ def load(name: str) -> Any:
     """The transport class of this name.
 
     Raises:
-        ImportError: the package that it is for is not installed.
+        ImportError: The package for it is not installed.
     """
     module = LAZY[name]
     package = module.lstrip("_")
@@ -40,12 +40,12 @@ def load(name: str) -> Any:
 
 
 def transport_for(requester: Requester | PeersByHost) -> Any:
-    """A transport over a requester, for clients of httpx and of httpx2, blocking and async ones.
+    """Makes a transport over a requester, for clients of httpx and httpx2, blocking and async.
 
-    It is an instance of httpx's base classes where that is installed, else of httpx2's.
+    It is an instance of the base classes of httpx if that is installed, otherwise of httpx2.
 
     Raises:
-        ImportError: neither is installed.
+        ImportError: Neither package is installed.
     """
     for package in ("HTTPX", "HTTPX2"):
         try:

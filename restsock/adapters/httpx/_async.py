@@ -29,27 +29,29 @@ class AsyncTunnelTransport:
         async with httpx.AsyncClient(transport=client.transport()) as http:
             await http.get("http://edge-1/pets")
 
-    It works on trio and on asyncio, wherever the connection lives: that is looked at with each
-    request. What is said of the blocking transport holds here too. After a 101 there is
+    It works on trio and on asyncio, whichever loop the connection runs on. The differences listed
+    for the blocking transport apply here, too. After a 101 there is
     `response.extensions["network_stream"]`, over which httpx2 and httpx-ws speak WebSocket.
 
-    A request that is cancelled is reset, and the peer's app learns of it.
+    If a request is cancelled, its stream is reset and the peer's app learns of it.
 
     Args:
-        requester: what carries the requests: a `Connection`, a `Client`, a route of a `Server`; or
-            `PeersByHost`, which finds that for each request.
+        requester: Sends the requests: a `Connection`, a `Client`, a route of a `Server`; or a
+            `PeersByHost`, which finds the requester for each request.
     """
 
     def __init__(self, requester: Requester | PeersByHost) -> None:
         self._requester = requester
 
     async def handle_async_request(self, request: Any) -> Any:
-        """Sends a request and returns once the response's head is there.
+        """Sends a request and returns once the response head has arrived.
 
         If cancelled, the stream is reset and the peer's app learns of it.
 
         Raises:
-            httpx.TransportError, httpx.InvalidURL, TypeError: as the blocking transport.
+            httpx.TransportError: As for the blocking transport.
+            httpx.InvalidURL: The host names no peer.
+            TypeError: This is not a request of httpx or httpx2.
         """
         package = package_of(request)
         requester, head, body, times = parts_of(request, self._requester, upgradable=True)
@@ -81,7 +83,7 @@ class AsyncTunnelTransport:
                     exc,
                     attempt,
                     started=exchange.started,
-                    # The exchange itself has seen to a body that is short, or that was not begun.
+                    # The exchange itself handles a body that is short or was not begun.
                     replayable=isinstance(body, bytes) and not whole,
                     left=start_by - anyio.current_time(),
                 )
@@ -94,12 +96,12 @@ class AsyncTunnelTransport:
 
 
 class Transfer:
-    """One request on its way, with what is left to send of its body.
+    """One request in progress, with the rest of its body.
 
     Args:
-        exchange: what carries it.
-        body: bytes or an async iterable; `None` when it is sent already.
-        times: its time-outs.
+        exchange: The exchange.
+        body: Bytes or an async iterable; `None` if it was sent already.
+        times: Its timeouts.
     """
 
     def __init__(self, exchange: TaskExchange, body: Any, times: Times) -> None:
@@ -110,11 +112,11 @@ class Transfer:
         self._uploading = body is not None
 
     async def receive_head(self) -> ResponseHead:
-        """Sends the body, until it is sent or the response is in the way; waits for the head.
+        """Sends the body until all is sent or the response has begun; waits for the head.
 
         Raises:
-            RequestTimeout: of phase "write" or "head".
-            RestsockError: what the exchange failed with.
+            RequestTimeout: In phase "write" or "head".
+            RestsockError: The exchange has failed.
         """
         exchange = self.exchange
         while self._uploading:
@@ -134,11 +136,11 @@ class Transfer:
         )
 
     async def receive_data(self) -> bytes:
-        """Waits for bytes of the response's body; sends what is left of the request meanwhile.
+        """Waits for bytes of the response body; sends the rest of the request meanwhile.
 
         Raises:
-            RequestTimeout: of phase "body".
-            RestsockError: what the exchange failed with.
+            RequestTimeout: In phase "body".
+            RestsockError: The exchange has failed.
         """
         exchange = self.exchange
         while self._uploading:
@@ -155,7 +157,7 @@ class Transfer:
         raise RequestTimeout(f"no body bytes within {self._times.read} s", phase="body")
 
     def release(self) -> None:
-        """Forgets the rest of the peer's half: all that matters of it has come."""
+        """Ignores the rest of the peer's half: everything of interest has arrived."""
         self.exchange.release()
 
     async def aclose(self) -> None:
@@ -165,7 +167,7 @@ class Transfer:
         close = getattr(self._pieces, "aclose", None)
         self._pieces = None
         if close is not None:
-            # Shielded, since a generator that is left open would be closed at some later time.
+            # Shielded, since otherwise the generator would be closed at some later time.
             with anyio.CancelScope(shield=True):
                 await close()
 
@@ -180,7 +182,7 @@ class Transfer:
             try:
                 piece = await anext(self._pieces, None)
             except Exception:
-                # Anything, for the body is the caller's. What it gave before is to arrive.
+                # Any exception, since the body is the caller's. What was sent before must arrive.
                 exchange.close(ResetCode.INTERNAL, "the body of the request failed")
                 raise
         if piece is None:
@@ -192,7 +194,7 @@ class Transfer:
     async def _room_or(
         self, receive: Callable[[], Awaitable[Any]], seconds: float | None, phase: str
     ) -> Any:
-        """Waits until there is room to send, or something was received; gives that, or `None`.
+        """Waits until there is room to send, or something arrives; returns that, or `None`.
 
         Both waits can be cancelled without losing anything.
         """
@@ -219,7 +221,7 @@ class Transfer:
 
 
 class AsyncTunnelBytes(ResponseBody):
-    """The body of a response, as it comes."""
+    """The body of a response, as it arrives."""
 
     base = "AsyncByteStream"
 
@@ -227,7 +229,7 @@ class AsyncTunnelBytes(ResponseBody):
         self._transfer = transfer
         super().__init__(request, length, transfer.release)
 
-    # An iterator rather than a generator, which would have to be closed when it is left halfway.
+    # Not a generator, which would have to be closed if it is left halfway.
     def __aiter__(self) -> AsyncIterator[bytes]:
         return self
 
@@ -249,7 +251,7 @@ class AsyncTunnelBytes(ResponseBody):
         await self._transfer.aclose()
 
     def __del__(self) -> None:
-        # The garbage collector may run anywhere, also in another thread than the loop's.
+        # The garbage collector may run anywhere, also outside the loop's thread.
         transfer = getattr(self, "_transfer", None)
         if transfer is not None:
             transfer.exchange.close_soon()

@@ -1,4 +1,4 @@
-"""After a 101: raw bytes, in the shape that libraries over httpx expect of a network stream."""
+"""After a 101: raw bytes, as the network stream that libraries on top of httpx expect."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ __all__ = ["NetworkStream"]
 
 
 class NetworkStream:
-    """An `AsyncNetworkStream` of httpcore: what httpx2 and httpx-ws speak WebSocket over.
+    """An `AsyncNetworkStream` of httpcore, over which httpx2 and httpx-ws speak WebSocket.
 
     Args:
-        exchange: whose bytes these are.
-        package: of the client; the errors raised are those of the httpcore below it.
+        exchange: The exchange with the bytes.
+        package: The package of the client; errors are those of its httpcore.
     """
 
     def __init__(self, exchange: TaskExchange, package: ModuleType) -> None:
@@ -34,7 +34,7 @@ class NetworkStream:
 
     @contextmanager
     def _within(self, kind: str, timeout: float | None) -> Iterator[None]:
-        """Bounds a wait, and raises httpcore's errors of this kind."""
+        """Limits a wait, and raises httpcore's errors of this kind."""
         try:
             with anyio.fail_after(timeout):
                 yield
@@ -47,8 +47,8 @@ class NetworkStream:
         """Waits for bytes, for at most `timeout` seconds; `b""` at the end.
 
         Raises:
-            httpcore.ReadTimeout: nothing came in time.
-            httpcore.ReadError: the stream has failed.
+            httpcore.ReadTimeout: Nothing arrived in time.
+            httpcore.ReadError: The stream has failed.
         """
         if not self._rest:
             with self._within("Read", timeout):
@@ -57,11 +57,11 @@ class NetworkStream:
         return data
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        """Sends bytes; waits, for at most `timeout` seconds, while too many wait to leave.
+        """Sends bytes; waits, for at most `timeout` seconds, while the send buffer is full.
 
         Raises:
-            httpcore.WriteTimeout: they still do.
-            httpcore.WriteError: the stream has failed.
+            httpcore.WriteTimeout: The send buffer was full for that long.
+            httpcore.WriteError: The stream has failed.
         """
         with self._within("Write", timeout):
             await self._exchange.send_data(buffer)
@@ -74,13 +74,13 @@ class NetworkStream:
         self._exchange.close()
 
     async def start_tls(self, *args: Any, **options: Any) -> Any:
-        """Not possible for a stream in a tunnel.
+        """Not supported for a stream in a tunnel.
 
         Raises:
-            NotImplementedError: always.
+            NotImplementedError: Always.
         """
-        raise NotImplementedError("TLS inside of a tunnelled stream")
+        raise NotImplementedError("TLS inside a tunnelled stream is not supported")
 
     def get_extra_info(self, info: str) -> Any:
-        """Nothing is known of a socket here: `None`."""
+        """Always `None`: there is no socket here."""
         return None

@@ -1,7 +1,7 @@
 """What the transports for httpx and httpx2 share: reading requests, making responses and errors.
 
-httpx2 is the successor of httpx, with the same interface for transports. A request shows which of
-the two it is of, so one transport serves clients of both, and neither is imported here.
+httpx2 is the successor of httpx, with the same interface for transports. A request shows to which
+of the two it belongs, so one transport serves clients of both, and neither is imported here.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ _PACKAGES = ("httpx", "httpx2")
 
 
 class Times(NamedTuple):
-    """The time-outs of a request, in seconds; `None` is as long as it takes.
+    """The timeouts of a request, in seconds; `None` waits indefinitely.
 
     Attributes:
-        start: until it has a stream.
-        busy: whether that is a wait for a free stream, not for a connection.
-        read: for the head, and for each piece of the body.
-        write: in which the peer takes nothing of the request's body.
+        start: Until the request has a stream.
+        busy: Whether it waits for a free stream, not for a connection.
+        read: For the head, and for each piece of the body.
+        write: How long the peer may read nothing of the request body.
     """
 
     start: float
@@ -50,10 +50,10 @@ class Times(NamedTuple):
 
 
 def package_of(request: object) -> ModuleType:
-    """The package, httpx or httpx2, that a request is of.
+    """The package of a request: httpx or httpx2.
 
     Raises:
-        TypeError: it is of neither.
+        TypeError: It is a request of neither.
     """
     kind: Any = type(request)
     return _package_of(kind)
@@ -65,21 +65,21 @@ def _package_of(kind: Any) -> ModuleType:
         top = base.__module__.partition(".")[0]
         if base.__name__ == "Request" and top in _PACKAGES:
             return sys.modules[top]
-    raise TypeError(f"a request of httpx or httpx2 is wanted, not {kind.__name__}")
+    raise TypeError(f"the request must be one of httpx or httpx2, not {kind.__name__}")
 
 
 def parts_of(
     request: Any, requester: Requester | PeersByHost, *, upgradable: bool
 ) -> tuple[Requester, RequestHead, Any, Times]:
-    """Takes a request apart: what carries it, its head, its body (bytes or a stream), its times.
+    """Splits a request into its requester, head, body (bytes or a stream) and timeouts.
 
     Args:
-        request: of either package.
-        requester: what it will be handed to, or what finds that.
-        upgradable: whether a wish to upgrade is passed on.
+        request: A request of either package.
+        requester: The requester, or a `PeersByHost` that finds it.
+        upgradable: Whether `Upgrade` is passed on.
 
     Raises:
-        httpx.InvalidURL: its host names no peer.
+        httpx.InvalidURL: Its host names no peer.
     """
     if isinstance(requester, PeersByHost):
         try:
@@ -103,14 +103,14 @@ def parts_of(
         body = request.content
     except package_of(request).RequestNotRead:
         body = request.stream
-        # The client's own stream tells of a generator, and begins any other iterator in its middle.
+        # The client's own stream reports a used generator, but continues any other used iterator.
         if getattr(body, "_is_stream_consumed", False) and _reads_once(body):
             raise package_of(request).StreamConsumed from None
     return requester, head, body, _times(request, requester)
 
 
 def _reads_once(stream: Any) -> bool:
-    """Whether a client's stream wraps an iterator: what it has given is gone."""
+    """Whether a client's stream wraps an iterator, which can be read only once."""
     source = getattr(stream, "_stream", None)
     for begin in ("__iter__", "__aiter__"):
         if hasattr(source, begin) and not hasattr(source, "read"):
@@ -120,27 +120,27 @@ def _reads_once(stream: Any) -> bool:
 
 def _times(request: Any, requester: Requester) -> Times:
     times = request.extensions.get("timeout", {})
-    # A `Connection` carries the request itself; a client or a route has one, or has none now.
+    # A `Connection` sends the request itself; a client or a route has a connection, or none now.
     connection: Any = getattr(requester, "connection", requester)
     busy = connection is not None and connection.closed is None
     start = times.get("pool" if busy else "connect")
     if start is None:
-        # Not indefinitely: a request that waits for a peer that is away would be a trap.
+        # Not indefinitely: a request to a peer that is away would hang.
         start = requester.timeouts.connect
     return Times(start, busy, times.get("read"), times.get("write"))
 
 
 class ResponseBody:
-    """The body of a response, as it comes: what a thread and a task that wait for it share.
+    """The body of a response, as it arrives: the base for threads and for tasks.
 
     Args:
-        request: the client's.
-        length: its bytes, where they are known.
-        release: what lets go of the exchange once they are there.
+        request: The request of the client.
+        length: The length of the body in bytes, if known.
+        release: Called when the body is complete, to release the exchange.
 
     Attributes:
-        base: the name of the stream that it is in the client's own package.
-        trailers: filled once the body is read.
+        base: The name of its base class in the client's package.
+        trailers: Filled once the body is read.
     """
 
     base: str
@@ -153,7 +153,7 @@ class ResponseBody:
         self._take(b"")
 
     def _take(self, data: bytes) -> None:
-        """Does not wait for an app that goes on working after the last byte of its response."""
+        """Does not wait for an app that continues after the last byte of its response."""
         if self._left is not None:
             self._left -= len(data)
             if self._left == 0:
@@ -162,7 +162,7 @@ class ResponseBody:
 
 @lru_cache(maxsize=8)
 def _stream_type(kind: Any, package: ModuleType) -> Any:
-    # Clients insist on a stream of their own package.
+    # Clients require a stream of their own package.
     return type(kind.__name__, (kind, getattr(package, kind.base)), {})
 
 
@@ -174,15 +174,15 @@ def response_of(
     *source: Any,
     **extensions: Any,
 ) -> Any:
-    """The response that a client is given.
+    """Makes the response for a client.
 
     Args:
-        request: the client's.
-        method: of it.
-        head: of the response.
-        kind: of its body.
-        source: what the body comes from, as its kind wants it.
-        extensions: besides those that every response has.
+        request: The request of the client.
+        method: The method of the request.
+        head: The head of the response.
+        kind: The class of its body.
+        source: The arguments of that class.
+        extensions: Additional extensions of the response.
     """
     package = package_of(request)
     bodiless = method == b"HEAD" or head.status in (204, 304)
@@ -197,9 +197,9 @@ def response_of(
 
 
 def mapped(error: RestsockError, request: Any, *, busy: bool = False) -> Exception:
-    """The exception of httpx for an error, which becomes its `__cause__`.
+    """The httpx exception for an error, which becomes its `__cause__`.
 
-    A plain `RestsockError` (called where it cannot work) is not about the request, and stays.
+    A plain `RestsockError` (this was called where it cannot work) is returned as it is.
     """
     if type(error) is RestsockError:
         return without_frames(error)
@@ -211,7 +211,7 @@ def mapped(error: RestsockError, request: Any, *, busy: bool = False) -> Excepti
 
 def _name(error: RestsockError, busy: bool) -> str:
     if isinstance(error, (PeerNotFound, PeerUnavailable)):
-        return "ConnectTimeout"  # what a route says when the time to wait for its peer is over
+        return "ConnectTimeout"  # the error of a route after it has waited for its peer
     if isinstance(error, RequestTimeout):
         if error.phase == "connect" and not error.may_have_run:
             return "PoolTimeout" if busy else "ConnectTimeout"

@@ -25,30 +25,30 @@ class TunnelTransport:
         with httpx.Client(transport=client.transport(), base_url="http://edge-1") as http:
             http.get("/pets", timeout=30).json()
 
-    All of a client works as over a socket: streams both ways, time-outs, redirects, cookies, auth,
-    event hooks, content decoding. What differs:
+    Everything in a client works as over a socket: streams in both directions, timeouts, redirects,
+    cookies, auth, event hooks, content decoding. The differences:
 
-    - The host of the URL only fills in the Host header (and tells `PeersByHost` the peer), and its
-      scheme is only told to the app: whether the peer is known and the wire encrypted was settled
-      when the connection was made.
-    - The connect time-out spans the time until there is a connection to the peer, the pool time-out
-      the time until a stream is free on it. `None` is `Timeouts.connect` for both.
-    - A body is sent before the response is read, as by httpx itself; when the peer answers before
-      it has taken all, what is left is sent between reads.
+    - The host of the URL only becomes the Host header (and the name of the peer, with
+      `PeersByHost`), and the app only gets the scheme. Authentication and encryption are those of
+      the connection.
+    - The connect timeout limits the wait for a connection to the peer, the pool timeout the wait
+      for a free stream on it. `None` is `Timeouts.connect` for both.
+    - A body is sent before the response is read, as by httpx itself. If the peer answers before it
+      has read all of it, the rest is sent between reads.
     - `response.extensions["trailers"]` is a list of pairs, filled once the body is read.
-    - A wish to upgrade is not passed on; the async transport does that.
+    - `Upgrade` is not passed on; the async transport supports it.
 
-    Exceptions are those of the client's own package. Their `__cause__` is restsock's, whose
-    `may_have_run` says whether sending the request again is safe. Called on the event loop's own
-    thread, or after a fork, a `RestsockError` says so.
+    Exceptions are those of the client's own package. Their `__cause__` is the `RestsockError`; the
+    request is safe to repeat if its `may_have_run` is false. On the thread of the event loop, or
+    after a fork, a `RestsockError` is raised.
 
-    One transport serves any number of threads and clients, of httpx and of httpx2; what
-    `transport()` of a client gives serves an `AsyncClient` as well, on trio and on asyncio. It does
-    not own its connection: `close()` leaves that open.
+    One transport serves any number of threads and clients, of httpx and of httpx2; the one from
+    `Client.transport()` also serves an `AsyncClient`, on trio and on asyncio. It does not own its
+    connection: `close()` leaves that open.
 
     Args:
-        requester: what carries the requests: a `Connection`, a `Client`, a route of a `Server`; or
-            `PeersByHost`, which finds that for each request.
+        requester: Sends the requests: a `Connection`, a `Client`, a route of a `Server`; or a
+            `PeersByHost`, which finds the requester for each request.
     """
 
     def __init__(self, requester: Requester | PeersByHost) -> None:
@@ -56,17 +56,17 @@ class TunnelTransport:
         self._pid = os.getpid()
 
     def handle_request(self, request: Any) -> Any:
-        """Sends a request and returns once the response's head is there.
+        """Sends a request and returns once the response head has arrived.
 
         Raises:
-            httpx.TimeoutException: a phase took too long; of a connect or pool time-out it is
-                certain that the request did not run.
-            httpx.ConnectError: it did not run, for another reason.
-            httpx.NetworkError: the connection has ended, and it may have run.
-            httpx.ProtocolError: the peer cut it off, or it cannot be sent.
-            httpx.InvalidURL: the host names no peer.
-            RestsockError: called where it cannot work.
-            TypeError: this is no request of httpx or httpx2.
+            httpx.TimeoutException: A phase took too long. After a connect or pool timeout, the
+                request did not run.
+            httpx.ConnectError: The request did not run, for another reason.
+            httpx.NetworkError: The connection has ended; the request may have run.
+            httpx.ProtocolError: The peer reset the request, or it cannot be sent.
+            httpx.InvalidURL: The host names no peer.
+            RestsockError: This was called on the event loop's own thread, or after a fork.
+            TypeError: This is not a request of httpx or httpx2.
         """
         package_of(request)  # before anything is done
         if os.getpid() != self._pid:
@@ -78,7 +78,7 @@ class TunnelTransport:
                 exchange = ThreadExchange.open(requester, head, body=body)
                 try:
                     response = exchange.receive_head(times.start, times.read)
-                except BaseException:  # Ctrl-C too: the peer's app learns of it
+                except BaseException:  # also Ctrl-C: the peer's app learns of it
                     exchange.close()
                     raise
             else:
@@ -86,7 +86,7 @@ class TunnelTransport:
                     requester,
                     head,
                     body,
-                    # Some streams of httpx can be read once, and do not tell.
+                    # Some streams of httpx can be read only once, and do not say so.
                     Replay(body, anew=False),
                     connect=times.start,
                     write=times.write,
@@ -100,10 +100,10 @@ class TunnelTransport:
 
 
 class TunnelBytes(ResponseBody):
-    """The body of a response, as it comes.
+    """The body of a response, as it arrives.
 
     Its `close`, and the garbage collector, reset a stream that is not complete, so that the peer's
-    app learns that its answer is not read any more.
+    app learns that its response is no longer read.
     """
 
     base = "SyncByteStream"

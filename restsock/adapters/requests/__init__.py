@@ -1,1 +1,1 @@
-"""`requests` over a connection of restsock: an adapter for its sessions, and a quicker session."""
+"""`requests` over a restsock connection: an adapter for its sessions, and a faster session."""

@@ -1,8 +1,8 @@
-"""Calls that are held to a contract: what the adapter asks of it, and the errors it raises.
+"""Validation of calls: the interface that the adapter uses, and the errors it raises.
 
-The errors are restsock's and of `requests` at once, since a caller may wait for either:
-`except restsock.ValidationError` where the contract is meant, `except requests.RequestException`
-around any call.
+The errors are both errors of restsock and of `requests`, since a caller may catch either:
+`except restsock.ValidationError` for violations of the contract, `except
+requests.RequestException` around any call.
 """
 
 from __future__ import annotations
@@ -36,26 +36,26 @@ __all__ = [
 
 
 class CallChecker(Protocol):
-    """What holds calls to a document. Its methods may block; they are called in any thread."""
+    """Validates calls against a document. Its methods may block; any thread may call them."""
 
     def check_request(self, head: RequestHead, body: bytes | None) -> object | None:
         """Checks a request before it is sent.
 
         Args:
-            head: as it will be sent.
-            body: the whole body; `None` when it comes in pieces.
+            head: The head, as it will be sent.
+            body: The whole body; `None` if it is sent in pieces.
 
         Returns:
-            What `check_response` is to be given; `None` when the response is not to be checked.
+            The `call` for `check_response`; `None` if the response is not to be checked.
 
         Raises:
-            RequestValidationError: it breaks the contract.
-            SpecError: there is no contract that could be used.
-            RestsockError: the contract could not be had from the peer.
+            RequestValidationError: The request violates the contract.
+            SpecError: There is no usable contract.
+            RestsockError: Getting the contract from the peer failed.
         """
 
     def needs_body(self, call: object, status: int, headers: Headers) -> bool:
-        """Whether `check_response` would look at the body."""
+        """Whether `check_response` needs the body."""
 
     def check_response(
         self, call: object, status: int, headers: Headers, body: bytes | None
@@ -63,45 +63,45 @@ class CallChecker(Protocol):
         """Checks a response.
 
         Args:
-            call: from `check_request`.
-            status: of the response.
-            headers: of the response.
-            body: decoded; `None` when it is left to the caller.
+            call: The result of `check_request`.
+            status: The status code of the response.
+            headers: The header fields of the response.
+            body: The decoded body; `None` if it is left to the caller.
 
         Raises:
-            ResponseValidationError: it breaks the contract.
+            ResponseValidationError: The response violates the contract.
         """
 
 
 class InvalidRequest(RequestValidationError, RequestException):
-    """A request breaks the contract; it was not sent. Also an exception of `requests`.
+    """A request violates the contract; it was not sent. Also an exception of `requests`.
 
     Attributes:
-        request: the prepared request.
+        request: The prepared request.
     """
 
 
 class InvalidResponse(ResponseValidationError, RequestException):
-    """A response breaks the contract. Also an exception of `requests`.
+    """A response violates the contract. Also an exception of `requests`. The request has run.
 
     Attributes:
-        request: the prepared request.
-        response: the response. Its body is unread when the call was made with `stream=True`.
+        request: The prepared request.
+        response: The response. With `stream=True` its body is unread.
     """
 
 
 class InvalidSpec(SpecError, RequestException):
-    """There is no contract that could be used. Also an exception of `requests`.
+    """There is no usable contract. Also an exception of `requests`.
 
     Attributes:
-        request: the prepared request. It was not sent.
+        request: The prepared request. It was not sent.
     """
 
 
 def check_request(
     contract: CallChecker, request: PreparedRequest, head: RequestHead, body: Any
 ) -> object | None:
-    """`CallChecker.check_request`, with errors that `requests` knows."""
+    """`CallChecker.check_request`, with errors that are exceptions of `requests`."""
     error: RequestException
     try:
         return contract.check_request(head, body if isinstance(body, bytes) else None)
@@ -118,7 +118,7 @@ def check_request(
 def check_response(
     contract: CallChecker, call: object, response: Response, *, stream: bool
 ) -> None:
-    """`CallChecker.check_response`, with errors that `requests` knows. May read the body."""
+    """`CallChecker.check_response`, with errors of `requests`. May read the body."""
     raw = response.raw
     headers = [
         (name.encode("latin-1"), value.encode("latin-1")) for name, value in raw.headers.items()

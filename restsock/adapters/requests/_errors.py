@@ -1,8 +1,8 @@
-"""What goes wrong in restsock, as what `requests` and urllib3 raise for it.
+"""Maps the errors of restsock to those of urllib3 and `requests`.
 
-There are two steps, as in `requests` itself. A failed attempt becomes a urllib3 error, because that
-is what `Retry` counts and what a file-like body has to raise; and what is left when the tries are
-used up becomes the exception of `requests` that the caller knows.
+There are two steps, as in `requests` itself. A failed attempt becomes an error of urllib3, because
+`Retry` counts these and a file-like body has to raise them. The error that remains after the last
+attempt becomes the exception of `requests` that the caller expects.
 
 ==============================================  ========================  ==========================
 restsock                                        urllib3                   requests
@@ -17,9 +17,9 @@ any, while the body is read                     `ReadTimeoutError`,       `Conne
                                                 `ProtocolError`           `ChunkedEncodingError`
 ==============================================  ========================  ==========================
 
-`Retry` takes what becomes a `ConnectTimeoutError` or a `NewConnectionError` for an error of
-connecting, safe to retry whatever the method; the others it retries for the methods that it is told
-are idempotent. Each error carries the one of restsock as its `__cause__`.
+`Retry` treats `ConnectTimeoutError` and `NewConnectionError` as connect errors, which are safe to
+retry whatever the method. It retries other errors only for the methods that it is told are
+idempotent. The `__cause__` of each error is the error of restsock.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ __all__ = ["as_pool", "body_error", "request_error", "retryable_error"]
 
 
 class _Peer:
-    """Whom a request is for."""
+    """The peer that a request is for."""
 
     def __init__(self, head: RequestHead) -> None:
         self._head = head
@@ -67,23 +67,23 @@ class _Peer:
 
 
 def as_pool(head: RequestHead) -> ConnectionPool:
-    """What stands where urllib3's errors name their pool. They only ever print it."""
+    """The value for the pool in urllib3's errors, which only print it."""
     return cast("ConnectionPool", _Peer(head))
 
 
 def retryable_error(exc: RestsockError, head: RequestHead, read: float | None) -> HTTPError:
-    """What urllib3 would raise for a request that failed before its response head.
+    """The urllib3 error for a request that failed before its response head.
 
     Args:
-        exc: what happened.
-        head: of the request.
-        read: the read timeout, in seconds, for the message.
+        exc: The error of restsock.
+        head: The head of the request.
+        read: The read timeout, in seconds, for the message.
     """
     peer = as_pool(head)
     target = head.target.decode("ascii")
     error: HTTPError
     if isinstance(exc, (PeerNotFound, PeerUnavailable)):
-        # This is what a route says when the time to wait for its peer is over.
+        # The error of a route after it has waited for its peer.
         error = ConnectTimeoutError(f"{peer}: {exc}")
     elif isinstance(exc, RequestTimeout):
         if exc.phase == "connect" and not exc.may_have_run:
@@ -99,7 +99,7 @@ def retryable_error(exc: RestsockError, head: RequestHead, read: float | None) -
 
 
 def body_error(exc: RestsockError, head: RequestHead) -> HTTPError:
-    """What urllib3 would raise for a response that broke off in its body."""
+    """The urllib3 error for a response that broke off in its body."""
     error: HTTPError
     if isinstance(exc, RequestTimeout):
         target = head.target.decode("ascii")
@@ -113,16 +113,16 @@ def body_error(exc: RestsockError, head: RequestHead) -> HTTPError:
 def request_error(
     error: HTTPError, request: PreparedRequest, cause: BaseException | None
 ) -> exceptions.RequestException:
-    """What `requests` would raise for this error of urllib3.
+    """The exception of `requests` for an error of urllib3.
 
     Args:
-        error: from `retryable_error`, or the `MaxRetryError` around it.
-        request: the request, for the exception's attribute.
-        cause: restsock's error.
+        error: An error from `retryable_error`, or the `MaxRetryError` around it.
+        request: The request, for the attribute of the exception.
+        cause: The error of restsock.
     """
     raised: exceptions.RequestException
     if isinstance(error, MaxRetryError):
-        # Like requests: a read that timed out on the last of several tries is a ConnectionError.
+        # As in requests: a read timeout on the last of several tries is a ConnectionError.
         if isinstance(error.reason, ConnectTimeoutError) and not isinstance(
             error.reason, NewConnectionError
         ):

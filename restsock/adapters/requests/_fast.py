@@ -1,7 +1,7 @@
-"""Empty objects of requests and urllib3, made as their constructors do but in a tenth of the time.
+"""Makes empty objects of requests and urllib3 in a tenth of the time of their constructors.
 
-They are ordinary instances of the ordinary classes. Should a later version build them otherwise,
-the constructors are called instead.
+They are ordinary instances of the ordinary classes. If a later version builds them differently, the
+constructors are called instead.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ __all__ = ["cookies_of", "merged_fields", "new_fields", "new_headers", "new_jar"
 Store = OrderedDict[str, "tuple[str, Any]"]
 
 store_of = attrgetter("_store")
-"""The fields of such headers, by name in lower case: not a copy."""
+"""Returns the fields of such headers, by name in lower case: not a copy."""
 
 cookies_of = attrgetter("_cookies")
-"""What is in a jar: not a copy. Empty only if there are no cookies."""
+"""Returns the contents of a jar: not a copy. Empty only if there are no cookies."""
 
 
 def new_headers(store: Store) -> CaseInsensitiveDict[Any]:
@@ -47,7 +47,7 @@ def new_jar() -> RequestsCookieJar:
 
 
 def new_fields(headers: Iterable[tuple[bytes, bytes]]) -> HTTPHeaderDict:
-    """The fields of a head, as urllib3 keeps them."""
+    """The fields of a head, as urllib3 represents them."""
     fields = HTTPHeaderDict()
     for raw_name, raw_value in headers:
         name, value = raw_name.decode("latin-1"), raw_value.decode("latin-1")
@@ -62,7 +62,7 @@ def new_fields(headers: Iterable[tuple[bytes, bytes]]) -> HTTPHeaderDict:
 
 
 def merged_fields(fields: HTTPHeaderDict) -> Store:
-    """The same as requests keeps them: repeated ones joined."""
+    """The same as requests represents them: repeated fields are joined."""
     if _FIELDS_ARE_KNOWN:
         store: Store = OrderedDict()
         for lower, values in fields._container.items():

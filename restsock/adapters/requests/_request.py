@@ -1,4 +1,4 @@
-"""A prepared request of `requests`, taken apart for the tunnel: head, body, timeouts."""
+"""Splits a prepared request of `requests` into head, body and timeouts."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _TARGET = re.compile(r"/[\x21\x22\x24-\x7e]*")
 
 
 class Times(NamedTuple):
-    """The timeouts of one request, in seconds; `None` is as long as it takes."""
+    """The timeouts of one request, in seconds; `None` waits indefinitely."""
 
     connect: float
     read: float | None
@@ -38,12 +38,12 @@ def times_of(timeout: object, default: float) -> Times:
     """Reads `timeout=` as requests does.
 
     Args:
-        timeout: a number, a pair, `None` or urllib3's `Timeout`.
-        default: what stands for a connect timeout of `None`, in seconds: a request that waits
-            indefinitely for a peer that is away would be a trap.
+        timeout: A number, a pair, `None` or a `Timeout` of urllib3.
+        default: Seconds for a connect timeout of `None`, so that a request to a peer that is away
+            does not hang.
 
     Raises:
-        ValueError: it is none of these; in the words of requests and urllib3.
+        ValueError: It is none of these; the messages are those of requests and urllib3.
     """
     if timeout is None:
         return Times(default, None, None)
@@ -55,7 +55,7 @@ def times_of(timeout: object, default: float) -> Times:
                 f"Invalid timeout {timeout}. Pass a (connect, read) timeout tuple, "
                 f"or a single float to set both timeouts to the same value."
             ) from None
-        # It is urllib3 that checks the values and finds the words.
+        # urllib3 checks the values and makes the messages.
         resolved = Timeout(connect=connect, read=read)
     elif isinstance(timeout, Timeout):
         resolved = timeout.clone()
@@ -71,11 +71,11 @@ def times_of(timeout: object, default: float) -> Times:
 
 
 def head_of(request: PreparedRequest) -> RequestHead:
-    """Builds the head that crosses.
+    """Builds the head that is sent.
 
     Raises:
-        InvalidURL: the target or the host cannot be sent.
-        InvalidHeader: the method or a header field cannot be sent.
+        InvalidURL: The target or the host cannot be sent.
+        InvalidHeader: The method or a header field cannot be sent.
     """
     try:
         _, method = _name(request.method or "")
@@ -101,13 +101,13 @@ def head_of(request: PreparedRequest) -> RequestHead:
                 encoding = True
             if raw_value == SKIP_HEADER:
                 continue
-            # Nearly every value goes this way. This is what the pattern allows, bar the tab.
+            # The fast path for nearly every value: what the pattern allows, except the tab.
             if type(raw_value) is str and raw_value.isascii() and raw_value.isprintable():
                 value = raw_value.strip(" ").encode("ascii")
             else:
                 value = _value(raw_value)
             if lower == b"host" and not HOST.fullmatch(value):
-                raise ValueError("no host, or one with a port that is none")
+                raise ValueError("no host, or an invalid port")
         except ValueError as exc:
             raise InvalidHeader(f"Invalid header {raw_name!r}: {exc}", request=request) from exc
         if lower == b"host":
@@ -115,7 +115,7 @@ def head_of(request: PreparedRequest) -> RequestHead:
         else:
             headers.append((name, value))
     if not encoding:
-        # As http.client does: a caller that cannot decode says so.
+        # As http.client does: a caller that cannot decode says so in Accept-Encoding.
         headers.insert(0, (b"Accept-Encoding", b"identity"))
     if host is None:
         try:
@@ -130,10 +130,10 @@ def head_of(request: PreparedRequest) -> RequestHead:
 
 @lru_cache(maxsize=256)
 def _host(scheme: str, netloc: str) -> bytes:
-    """The value of Host: no user, no default port, in lower case.
+    """The value of Host: without userinfo and default port, in lower case.
 
     Raises:
-        ValueError: this is no host.
+        ValueError: This is not a host.
     """
     authority = netloc.rpartition("@")[2].lower()
     if not HOST.fullmatch(authority.encode("ascii", "replace")):
@@ -149,10 +149,10 @@ def _host(scheme: str, netloc: str) -> bytes:
 
 @lru_cache(maxsize=1024)
 def _name(name: str | bytes) -> tuple[bytes, bytes]:
-    """A method or a field name, in lower case and as it is.
+    """A method or a field name, in lower case and unchanged.
 
     Raises:
-        ValueError: it is no token.
+        ValueError: It is not a token.
     """
     encoded = _bytes(name)
     if not TOKEN.fullmatch(encoded):
@@ -161,10 +161,10 @@ def _name(name: str | bytes) -> tuple[bytes, bytes]:
 
 
 def _value(value: str | bytes) -> bytes:
-    """A field value, without space around it.
+    """A field value, without surrounding spaces.
 
     Raises:
-        ValueError: it cannot be sent.
+        ValueError: It cannot be sent.
     """
     encoded = _bytes(value)
     if not VALUE.fullmatch(encoded):
@@ -184,10 +184,10 @@ def _bytes(text: object) -> bytes:
 
 
 class _Spent:
-    """Stands where requests keeps the position of a body, once there is no way back to it.
+    """Replaces the body position that requests stores, once the body cannot be rewound.
 
-    Copies of a request keep it, so sending one again (for an auth, a redirect, by the caller) is
-    noticed: by `body_of`, or by requests itself, which rewinds a body before a redirect.
+    Copies of a request keep it. So if one is sent again (for authentication, a redirect, or by the
+    caller), `body_of` notices, or requests itself, which rewinds a body before a redirect.
     """
 
     def __init__(self, body: object) -> None:
@@ -195,7 +195,7 @@ class _Spent:
 
 
 def mark_spent(request: PreparedRequest) -> None:
-    """Notes that the body was read, at least in part, and cannot be read again."""
+    """Marks the body as read, at least in part, and not readable again."""
     cast("Any", request)._body_position = _Spent(request.body)
 
 
@@ -213,10 +213,10 @@ def _check_body(request: PreparedRequest) -> None:
 
 
 def body_of(request: PreparedRequest, head: RequestHead) -> tuple[RequestHead, Any]:
-    """The body as `bytes`, or as what `ThreadUpload` takes; and the head that fits it.
+    """The body as `bytes`, or as a body for `ThreadUpload`; and the head that fits it.
 
     Raises:
-        UnrewindableBodyError: it has been read already, as far as it was `mark_spent`.
+        UnrewindableBodyError: The body was read already, according to `mark_spent`.
     """
     body: Any = request.body
     if body is None:
@@ -237,8 +237,8 @@ def body_of(request: PreparedRequest, head: RequestHead) -> tuple[RequestHead, A
                 ) from None
             return head, body
     if body and "Content-Length" not in request.headers:
-        # Asked to be sent in chunks, and there are none here. Its length helps an app that reads
-        # no body without one.
+        # It was to be sent in chunks, which do not exist here. Its length helps apps that read no
+        # body without a Content-Length.
         fields = [*head.headers, (b"Content-Length", b"%d" % len(body))]
         head = head._replace(headers=fields)
     return head, bytes(body)

@@ -1,4 +1,4 @@
-"""The response as urllib3 hands it to `requests`: a file-like body in an `HTTPResponse`."""
+"""The response as urllib3 gives it to `requests`: a file-like body in an `HTTPResponse`."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ _PHRASES = {status.value: status.phrase for status in http.HTTPStatus}
 class TunnelBody(io.RawIOBase):
     """The body of one response, as a file that closes itself at its end.
 
-    Its close, by whichever way (`close()`, `with`, the garbage collector), resets a stream that is
-    not complete, so that the peer's app learns that its answer is not read any more.
+    Closing it in any way (`close()`, `with`, the garbage collector) resets a stream that is not
+    complete, so that the peer's app learns that its response is no longer read.
 
     Args:
-        exchange: whose body it is.
-        timeout: seconds to wait for further bytes, or `None`.
-        upload: what is left to send of the request.
-        head: of the request.
+        exchange: The exchange.
+        timeout: Seconds to wait for more bytes; `None` waits indefinitely.
+        upload: The rest of the request body.
+        head: The head of the request.
     """
 
     def __init__(
@@ -59,10 +59,10 @@ class TunnelBody(io.RawIOBase):
         self._at = 0
 
     def expect(self, length: int | None) -> None:
-        """Says how long the body is, where that is known. At its last byte it is complete.
+        """Sets the length of the body, if known; it is then complete at its last byte.
 
-        Some apps go on working after the last byte and end the stream later (`call_on_close` in
-        Flask); a caller on a socket does not wait for that, and neither does this one.
+        Some apps continue after the last byte and end the stream later (`call_on_close` in Flask).
+        A caller on a socket does not wait for that, and neither does this.
         """
         self._left = length
         if length == 0:
@@ -75,8 +75,8 @@ class TunnelBody(io.RawIOBase):
         """Reads `size` bytes, or all; fewer only at the end.
 
         Raises:
-            urllib3.exceptions.ReadTimeoutError: nothing came in time.
-            urllib3.exceptions.ProtocolError: the response broke off.
+            urllib3.exceptions.ReadTimeoutError: Nothing came in time.
+            urllib3.exceptions.ProtocolError: The response broke off.
         """
         parts = []
         if size is None or size < 0:
@@ -89,16 +89,16 @@ class TunnelBody(io.RawIOBase):
         return b"".join(parts)  # a piece that fits is not copied
 
     def read1(self, size: int | None = -1, /) -> bytes:
-        """Reads what has come, at most `size` bytes; waits only when there is nothing.
+        """Reads what has arrived, at most `size` bytes; waits only if there is nothing.
 
         Raises:
-            urllib3.exceptions.ReadTimeoutError: nothing came in time.
-            urllib3.exceptions.ProtocolError: the response broke off.
+            urllib3.exceptions.ReadTimeoutError: Nothing came in time.
+            urllib3.exceptions.ProtocolError: The response broke off.
         """
         return b"" if size == 0 else bytes(self._take(size))
 
     def _take(self, size: int | None = -1) -> bytes | memoryview:
-        """Takes what has come, at most `size` bytes, without copying it; `b""` at the end."""
+        """Takes what has arrived, at most `size` bytes, without copying; `b""` at the end."""
         if self.closed:
             return b""
         piece, at = self._piece, self._at
@@ -126,25 +126,25 @@ class TunnelBody(io.RawIOBase):
             self._upload = None
             self._exchange.close()
 
-    # What clients look for in an `http.client.HTTPResponse`, which is what they expect in this
-    # place: the SDK of docker, sseclient, CacheControl.
+    # Attributes of `http.client.HTTPResponse`, which some clients expect here: the SDK of docker,
+    # sseclient, CacheControl.
 
     @property
     def fp(self) -> TunnelBody | None:
-        """Where the bytes come from; `None` once they are read."""
+        """The source of the bytes; `None` once they are read."""
         return None if self.closed else self
 
     @property
     def chunked(self) -> bool:
-        """Whether the body has no length that is known in advance."""
+        """Whether the length of the body is not known in advance."""
         return self._left is None
 
     @property
     def chunk_left(self) -> int:
-        """The bytes that have come and can be read without waiting."""
+        """How many bytes can be read without waiting."""
         return len(self._piece) - self._at
 
-    # Below `fp` there would be a socket. This is all of it that such clients call.
+    # Below `fp` there would be a socket. These are the only parts that such clients use.
 
     @property
     def raw(self) -> TunnelBody:
@@ -155,7 +155,7 @@ class TunnelBody(io.RawIOBase):
         return self
 
     def settimeout(self, timeout: float | None) -> None:
-        """Sets the seconds to wait for further bytes; `None` is as long as it takes."""
+        """Sets the seconds to wait for more bytes; `None` waits indefinitely."""
         self._timeout = timeout
 
     def shutdown(self, how: int = 0) -> None:
@@ -170,7 +170,7 @@ class TunnelBody(io.RawIOBase):
             self.close()
             raise body_error(exc, self._head) from exc
         except BaseException:
-            # Ctrl-C, or the generator of the request's body: there is no way to go on.
+            # Ctrl-C, or an error of the request's body: it cannot continue.
             self.close()
             raise
         if self._left is not None:
@@ -178,7 +178,7 @@ class TunnelBody(io.RawIOBase):
         return data
 
     def _close_at_end(self) -> None:
-        """Closes once the last byte was handed out, without waiting for news."""
+        """Closes once the last byte was returned, without waiting for more events."""
         if self._left == 0:
             self._complete()
             return
@@ -194,15 +194,15 @@ class TunnelBody(io.RawIOBase):
 
 
 class TunnelResponse(HTTPResponse):
-    """urllib3's response, except that a stream hands on what has come."""
+    """urllib3's response, except that `stream` yields bytes as they arrive."""
 
     def stream(
         self, amt: int | None = 2**16, decode_content: bool | None = None
     ) -> Generator[bytes]:
         """Yields the body in pieces of at most `amt` bytes.
 
-        Over a socket a body in chunks is handed on chunk by chunk, and one of known length in
-        pieces of exactly `amt`. So it is here: what has no length is handed on as it comes.
+        As over a socket: a body of known length is yielded in pieces of exactly `amt`; a body
+        without a length is yielded as it arrives.
         """
         if self.length_remaining is not None and amt is not None:
             if amt <= 0 or "content-encoding" in self.headers:
@@ -220,11 +220,11 @@ class TunnelResponse(HTTPResponse):
             self._fp.close()
 
     def read_plain(self, size: int = -1) -> bytes:
-        """Reads `size` bytes of a body without content coding; all that is left with -1.
+        """Reads `size` bytes of a body without content coding; with -1, the rest.
 
         Raises:
-            urllib3.exceptions.ReadTimeoutError: nothing came in time.
-            urllib3.exceptions.ProtocolError: the response broke off.
+            urllib3.exceptions.ReadTimeoutError: Nothing came in time.
+            urllib3.exceptions.ProtocolError: The response broke off.
         """
         file = self._fp
         if file is None or file.closed:
@@ -234,12 +234,12 @@ class TunnelResponse(HTTPResponse):
         if self.length_remaining is not None:
             self.length_remaining -= len(data)
             if self.length_remaining and len(data) != size:
-                self._raw_read(1)  # raises: it should have been more, or less
+                self._raw_read(1)  # raises, because the length is wrong
         return data
 
 
 class _OriginalResponse:
-    """What is wanted of an `http.client.HTTPResponse`: the fields, for cookies."""
+    """The part of `http.client.HTTPResponse` that is needed: the fields, for cookies."""
 
     __slots__ = ("_body", "msg")
 
@@ -269,7 +269,7 @@ def build_raw(
         reason=reason,
         preload_content=False,
         decode_content=False,
-        # Where there is one, requests looks for cookies, which takes its time.
+        # If there is one, requests looks for cookies, which takes time.
         original_response=cast("Any", _OriginalResponse(headers, body)) if cookies else None,
         retries=retries,
         request_method=method,
@@ -281,7 +281,7 @@ def build_raw(
 
 
 def read_content(response: Response, raw: TunnelResponse) -> None:
-    """Reads the whole body: what `Response.content` does, without its generators."""
+    """Reads the whole body, like `Response.content`, but without its generators."""
     content: Any = response
     try:
         content._content = raw.read_plain()

@@ -1,17 +1,17 @@
-"""A `requests.Session` that takes a short cut for plain calls through a tunnel.
+"""A `requests.Session` with a fast path for plain calls through a tunnel.
 
 Rules:
 
-- The short cut decides before it does anything. What it does not know to the letter goes to
-  `requests.Session.request` unchanged, and nothing has happened by then.
-- It builds what the long way would have built: a real `PreparedRequest`, handed to the adapter's
-  `send` with the arguments that it would have got.
-- Where code of a user could look or step in (a hook, an auth, an overridden or patched method, a
-  cookie, a redirect) there is no short cut.
+- The fast path decides before it does anything. Any call that it does not recognize exactly goes to
+  `requests.Session.request` unchanged, and without side effects before that.
+- It builds what requests would have built: a real `PreparedRequest`, passed to the adapter's `send`
+  with the same arguments.
+- If user code could be involved (a hook, an auth, an overridden or patched method, a cookie, a
+  redirect), the fast path is not used.
 
-A call is plain when its URL is in normal form, its headers, parameters and body are of the common
-types, it brings no cookies, files, auth, proxies, hooks, `verify` or `cert`, and the session has
-none of the first six either.
+A call is plain if its URL is in normal form, its headers, parameters and body have common types,
+it has no cookies, files, auth, proxies, hooks, `verify` or `cert`, and the session has no auth,
+params, proxies, hooks or cookies.
 """
 
 from __future__ import annotations
@@ -47,8 +47,8 @@ from ._tunnel import TunnelAdapter
 
 __all__ = ["Session"]
 
-# A URL that requests would send as it is: a lower-case name without port or user, a path without
-# escapes, empty or dot segments, perhaps a query. Anything else may be rewritten or refused.
+# A URL that requests would send unchanged: a lower-case name without port or user, a path without
+# escapes, empty or dot segments, possibly a query. Any other URL may be rewritten or refused.
 _URL = re.compile(
     r"https?://[a-z0-9]+(?:(?:-+|[._])[a-z0-9]+)*(?=/)"
     r"(?:/(?!\.)[A-Za-z0-9_.~!$&'()*+,;=:@-]+)*/?"
@@ -62,7 +62,7 @@ _METHODS = {
 }
 _NO_HOOKS: dict[str, list[Any]] = {"response": []}
 
-# What the long way calls on a session. One that is overridden or patched is meant to be called.
+# The methods that requests calls on a session. If one is overridden or patched, it must be called.
 _STEPS = (
     "request",
     "send",
@@ -76,7 +76,7 @@ _steps_of = attrgetter(*_STEPS)
 _STEP_NAMES = frozenset(_STEPS)
 _REQUESTS_STEPS = _steps_of(requests.Session)
 
-# The stubs leave out the types of these.
+# The stubs do not have the types of these.
 _long_way = cast("Any", requests.Session)
 _extract_cookies = cast("Any", cookies_.extract_cookies_to_jar)
 
@@ -92,7 +92,7 @@ def _encoded(value: object) -> bytes:
 
 
 class _Environment(threading.local):
-    """Whether this thread is at work on the URL of a tunnel."""
+    """Whether this thread is handling the URL of a tunnel."""
 
     hidden = False
 
@@ -101,7 +101,7 @@ _environment = _Environment()
 
 
 class Session(requests.Session):
-    """A `requests.Session` whose plain calls through a `TunnelAdapter` cost a fraction.
+    """A `requests.Session` with much faster plain calls through a `TunnelAdapter`.
 
     ::
 
@@ -110,13 +110,13 @@ class Session(requests.Session):
         session.get("http://edge-1/pets").json()
 
     Use it wherever a `requests.Session` is used. Requests, responses and exceptions are the same,
-    with two exceptions. The environment has no say about URLs of a tunnel, as if `trust_env` were
-    off for them: netrc files and `REQUESTS_CA_BUNDLE` are for sockets, and for every other URL
-    `trust_env` means what it always does. And a mounted tunnel has all spellings of its URL, such
-    as `http://edge-1:80/` and `http://user:password@edge-1/` (see `get_adapter`).
+    with two differences. First, the environment has no effect on URLs of a tunnel, as if
+    `trust_env` were off for them: netrc files and `REQUESTS_CA_BUNDLE` are for sockets. For other
+    URLs `trust_env` works as usual. Second, a mounted tunnel also gets other spellings of its URL,
+    such as `http://edge-1:80/` and `http://user:password@edge-1/` (see `get_adapter`).
     """
 
-    # The session's headers when they were merged last, and what came out.
+    # The session's headers when they were last merged, and the result.
     _merged: tuple[tuple[Any, ...], OrderedDict[str, tuple[str, Any]]] | None = None
 
     def request(
@@ -175,10 +175,10 @@ class Session(requests.Session):
             json,
         )
 
-    # --- the short cut ------------------------------------------------------------------------
+    # --- the fast path ------------------------------------------------------------------------
 
     def _fast_adapter(self, url: str) -> TunnelAdapter | None:
-        """The tunnel's adapter, if the session itself adds nothing to a request but its headers."""
+        """The tunnel's adapter, if the session adds only its headers to a request."""
         cls = type(self)
         if not (
             self.auth is None
@@ -198,7 +198,7 @@ class Session(requests.Session):
         try:
             adapter = self.get_adapter(url)
         except InvalidSchema:
-            return None  # the long way may have something else to say before that
+            return None  # requests may raise another error first
         return adapter if type(adapter) is TunnelAdapter else None
 
     def _prepare(
@@ -211,7 +211,7 @@ class Session(requests.Session):
         headers: object,
         json: object,
     ) -> PreparedRequest | None:
-        """Builds what `prepare_request` would; `None` when it takes more than is known here."""
+        """Builds the same as `prepare_request`; `None` if the fast path cannot do that."""
         verb = _METHODS.get(method) if type(method) is str else None
         if verb is None:
             return None
@@ -243,7 +243,7 @@ class Session(requests.Session):
         elif json is not None:
             try:
                 body = _encoded(json)
-            except Exception:  # noqa: BLE001  # the long way raises it, in the words of requests
+            except Exception:  # noqa: BLE001  # requests raises it, with its own message
                 return None
             content_type = "application/json"
         if body is not None:
@@ -266,15 +266,15 @@ class Session(requests.Session):
         return request
 
     def _merge(self, headers: object) -> OrderedDict[str, tuple[str, Any]] | None:
-        """The fields of the session and of the call, by their names in lower case."""
+        """The fields of the session and of the call, by name in lower case."""
         values = tuple(store_of(self.headers).values())
         merged = self._merged
         if merged is None or merged[0] != values:
             scratch = PreparedRequest()
             try:
                 scratch.prepare_headers(self.headers)
-            except Exception:  # noqa: BLE001  # the long way raises it where it belongs
-                return None  # or knows what to do with it: a `None` is left out there
+            except Exception:  # noqa: BLE001  # requests raises it where it belongs
+                return None  # or handles it: there a `None` is left out
             merged = self._merged = (values, store_of(scratch.headers))
         fields = merged[1].copy()
         if headers is not None:
@@ -301,7 +301,7 @@ class Session(requests.Session):
         allow_redirects: bool,
         stream: bool | None,
     ) -> Response:
-        """Does what `send` would for a request without hooks."""
+        """Does the same as `send` for a request without hooks."""
         if stream is None:
             stream = self.stream
         clock = sessions.preferred_clock
@@ -320,7 +320,7 @@ class Session(requests.Session):
                 and not ("location" in fields and response.status_code in REDIRECT_STATI)
             ):
                 if not stream:
-                    # A contract may have wanted the body already.
+                    # A call checker may have read the body already.
                     if "content-encoding" in fields or response._content_consumed:  # type: ignore[attr-defined]
                         _ = response.content
                     else:
@@ -337,7 +337,7 @@ class Session(requests.Session):
         stream: bool,
         proxies: Any,
     ) -> Response:
-        """What `send` does after its hooks, with the public parts of requests."""
+        """Does the same as `send` after its hooks, with the public API of requests."""
         kwargs: dict[str, Any] = {
             "timeout": timeout,
             "proxies": proxies,
@@ -361,7 +361,7 @@ class Session(requests.Session):
             _ = response.content
         return response
 
-    # --- the long way, for URLs of a tunnel without the environment -----------------------------
+    # --- requests' own path, without the environment for URLs of a tunnel ----------------------
 
     @property
     def trust_env(self) -> bool:
@@ -416,10 +416,10 @@ class Session(requests.Session):
             _environment.hidden = before
 
     def get_adapter(self, url: str) -> BaseAdapter:
-        """As in requests; a mounted tunnel has all spellings of its URL.
+        """As in requests, but a mounted tunnel also gets other spellings of its URL.
 
-        `http://edge-1:80/`, `http://user@edge-1/` and `http://edge-1./` begin with
-        `http://edge-1/`, when a `TunnelAdapter` is mounted there.
+        `http://edge-1:80/`, `http://user@edge-1/` and `http://edge-1./` match `http://edge-1/` if a
+        `TunnelAdapter` is mounted there.
         """
         lower = url.lower()
         spelled = None
@@ -439,7 +439,7 @@ class Session(requests.Session):
             url = url.decode("latin-1")
         try:
             return isinstance(self.get_adapter(str(url).lstrip()), TunnelAdapter)
-        except Exception:  # noqa: BLE001  # whatever is wrong with the URL, requests says it better
+        except Exception:  # noqa: BLE001  # requests raises the better error for a wrong URL
             return False
 
 
@@ -447,10 +447,10 @@ _OWN_STEPS = _steps_of(Session)
 
 
 def _spelled(url: str) -> str:
-    """A URL, in lower case, without user, default port and the dot of a complete name.
+    """A URL in lower case, without userinfo, default port and the final dot of the host.
 
-    A prefix that ends within its authority stays as it is: `http://edge-1` is one of
-    `http://edge-10/`, too.
+    A prefix that ends within its authority stays unchanged: `http://edge-1` is also a prefix of
+    `http://edge-10/`.
     """
     match = _AUTHORITY.match(url)
     if match is None:
@@ -470,7 +470,7 @@ def _is_name(name: str) -> bool:
 
 
 def _form(fields: object) -> str | None:
-    """Encodes a dict as a query or a form; `None` when it takes more than is known here."""
+    """Encodes a dict as a query or a form; `None` if the fast path cannot do that."""
     if type(fields) is not dict:
         return None
     for name, value in fields.items():

@@ -1,4 +1,4 @@
-"""`TunnelAdapter`: `requests` over a connection of restsock."""
+"""`TunnelAdapter`: `requests` over a restsock connection."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ _log = PartLog("restsock.adapters")
 
 _NO_TIME = timedelta(0)
 
-# Whether a response of requests has the attributes that `build_response` gives it.
+# Whether a response of requests has exactly the attributes that `build_response` sets.
 _KNOWN = list(vars(Response())) == [
     "_content",
     "_content_consumed",
@@ -77,41 +77,44 @@ class TunnelAdapter(HTTPAdapter):
         session.mount("http://edge-1/", server.adapter("edge-1"))
         session.get("http://edge-1/pets", timeout=(3, 30)).json()
 
-    All of a session works as over a socket: streams both ways, timeouts, redirects, cookies, auth,
-    hooks, content decoding, retries. What differs:
+    Everything in a session works as over a socket: streams in both directions, timeouts, redirects,
+    cookies, auth, hooks, content decoding, retries. The differences:
 
-    - The host of the URL only picks the adapter and fills in the Host header; with `PeersByHost` it
-      picks the peer, too. `verify` and `cert` have no meaning: whether the peer is known and the
-      wire encrypted was settled when the connection was made. `https://` may be mounted too.
-    - A connect timeout of `None` is `Timeouts.connect`. It spans the time until the request has a
-      connection and a free stream on it.
-    - The read timeout also limits how long the peer may take nothing of a body that is sent to it.
-    - A request that provably never reached the peer's app is sent again by itself, whatever its
-      method, for as long as the connect timeout, if its body can be sent again. What fails all the
-      same counts for `max_retries` as an error of connecting; `read` and `allowed_methods` rule the
-      rest. What may have run is never repeated without `max_retries`.
-    - Proxies have no effect. What is mounted goes through the tunnel, whatever `proxies=`, the
-      session or the environment say. Proxy-Authorization is not sent.
-    - A body that can be read only once (a generator, a pipe) is sent once. To send it again, for a
-      redirect or for a challenge to authenticate, is an `UnrewindableBodyError`.
-    - It is the session that picks the adapter, by the first letters of the URL. For a plain
-      `requests.Session` `http://edge-1:80/` and `http://user@edge-1/` do not begin with
-      `http://edge-1/`: they leave over a socket. `restsock.Session` knows better.
+    - The host of the URL only chooses the adapter and becomes the Host header; with `PeersByHost`
+      it also names the peer. `verify` and `cert` have no meaning: authentication and encryption are
+      those of the connection. `https://` URLs can be mounted, too.
+    - The connect timeout limits the wait for a connection and a free stream on it. `None` is
+      `Timeouts.connect`.
+    - The read timeout also limits how long the peer may read nothing of a request body.
+    - A request that provably never reached the peer's app is sent again automatically, whatever its
+      method, within the connect timeout, if its body can be sent again. If it still fails, this
+      counts for `max_retries` as a connect error; `read` and `allowed_methods` apply to other
+      errors. A request that may have run is never repeated without `max_retries`.
+    - Proxies have no effect: a mounted URL uses the tunnel, whatever `proxies=`, the session or the
+      environment say. Proxy-Authorization is not sent.
+    - A body that can be read only once (a generator, a pipe) is sent once. Sending it again, for a
+      redirect or an authentication challenge, is an `UnrewindableBodyError`.
+    - The session chooses the adapter, by the prefix of the URL. With a plain `requests.Session`
+      `http://edge-1:80/` and `http://user@edge-1/` do not match `http://edge-1/`, and use a socket.
+      With `restsock.Session` they match.
 
-    Exceptions are those of `requests`. Their `__cause__` is restsock's, whose `may_have_run` says
-    whether sending the request again is safe.
+    Exceptions are those of `requests`. Their `__cause__` is the `RestsockError`; the request is
+    safe to repeat if its `may_have_run` is false.
 
-    One adapter serves any number of threads and sessions. It does not own its connection:
-    `close()` leaves that open. A copy of it, also a deep one, shares the connection. It cannot be
-    pickled, responses can. After a fork it works in the parent alone.
+    One adapter serves any number of threads and sessions. It does not own its connection: `close()`
+    leaves that open. A copy, also a deep copy, shares the connection. An adapter cannot be pickled,
+    responses can. After a fork it works only in the parent.
 
     Args:
-        requester: what carries the requests: a `Connection`, a `Client`, a route of a `Server`; or
-            `PeersByHost`, which finds that for each request.
-        max_retries: as for `HTTPAdapter`: a number, or urllib3's `Retry`.
-        contract: what requests and responses are held to. `client.adapter(openapi=...)` makes one.
-            `PeersByHost` brings its own.
-        pool_options: accepted for the sake of code that makes adapters, without effect.
+        requester: Sends the requests: a `Connection`, a `Client`, a route of a `Server`; or a
+            `PeersByHost`, which finds the requester for each request.
+        max_retries: As for `HTTPAdapter`: a number, or a `Retry` of urllib3.
+        contract: Validates requests and responses; `client.adapter(openapi=...)` makes one.
+            `PeersByHost` has its own.
+        pool_options: Accepted for compatibility with `HTTPAdapter`, without effect.
+
+    Raises:
+        TypeError: Both `contract` and a `PeersByHost` were passed.
     """
 
     def __init__(
@@ -143,39 +146,39 @@ class TunnelAdapter(HTTPAdapter):
         cert: bytes | str | tuple[bytes | str, bytes | str] | None = None,
         proxies: Mapping[str, str] | None = None,
     ) -> Response:
-        """Sends a request and returns once the response's head is there; the body is not read yet.
+        """Sends a request and returns once the response head has arrived; the body is unread.
 
         Args:
-            request: prepared by `requests`.
-            stream: without meaning here: it is the session that reads the body or leaves it.
-            timeout: seconds, as a number for both, a pair (connect, read), `None` or a `Timeout`.
-            verify: without meaning here.
-            cert: without meaning here.
-            proxies: without meaning here.
+            request: The request, prepared by `requests`.
+            stream: No meaning here: the session decides whether to read the body.
+            timeout: Seconds, as a number for both, a pair (connect, read), `None` or a `Timeout`.
+            verify: No meaning here.
+            cert: No meaning here.
+            proxies: No meaning here.
 
         Raises:
-            requests.exceptions.ConnectTimeout: no connection or free stream in time. Safe to
+            requests.exceptions.ConnectTimeout: No connection or free stream in time. Safe to
                 retry.
-            requests.exceptions.ReadTimeout: no head in time, or nothing of the request's body was
-                taken. It may have run.
-            requests.exceptions.ConnectionError: any other failure of the transport; its
+            requests.exceptions.ReadTimeout: No head in time, or the peer read nothing of the
+                request body. The request may have run.
+            requests.exceptions.ConnectionError: Any other failure of the transport; its
                 `__cause__.may_have_run` says whether the request may have run.
-            requests.exceptions.RetryError: the statuses in `status_forcelist` went on too long.
-            requests.exceptions.InvalidURL: the URL's host or path cannot be sent, or the host names
+            requests.exceptions.RetryError: Too many responses had a status in `status_forcelist`.
+            requests.exceptions.InvalidURL: The URL's host or path cannot be sent, or the host names
                 no peer.
-            requests.exceptions.InvalidHeader: nor can a header, or it contradicts the body.
-            requests.exceptions.UnrewindableBodyError: the body was sent before, and cannot be read
+            requests.exceptions.InvalidHeader: A header field cannot be sent, or contradicts the
+                body.
+            requests.exceptions.UnrewindableBodyError: The body was sent before, and cannot be read
                 a second time. Nothing was sent.
-            InvalidRequest: it breaks the contract, if there is one; nothing was sent.
-            InvalidResponse: the response does; it is attached.
-            InvalidSpec: the contract cannot be had from the peer, or not be used.
-            ValueError: this is no timeout.
-            RestsockError: called where it cannot work: on the event loop's own thread, or in a
-                fork.
+            InvalidRequest: The request violates the contract. Nothing was sent.
+            InvalidResponse: The response violates the contract; it is attached.
+            InvalidSpec: The contract is unusable, or getting it from the peer failed.
+            ValueError: The timeout is not valid.
+            RestsockError: This was called on the event loop's own thread, or after a fork.
         """
         if os.getpid() != self._pid:
             raise fork_error("adapter", self._pid)
-        # A hook that does nothing here; the adapters that derive from this one may override it.
+        # A hook that does nothing here; subclasses may override it.
         self.add_headers(
             request, stream=stream, timeout=timeout, verify=verify, cert=cert, proxies=proxies
         )
@@ -196,7 +199,7 @@ class TunnelAdapter(HTTPAdapter):
         return response
 
     def build_response(self, req: PreparedRequest, resp: Any) -> Response:
-        """As in `HTTPAdapter`; faster for what `send` hands it."""
+        """As in `HTTPAdapter`; faster for responses of `send`."""
         if not _KNOWN or type(resp) is not TunnelResponse or type(req.url) is not str:
             return super().build_response(req, resp)
         fields = merged_fields(resp.headers)
@@ -224,7 +227,7 @@ class TunnelAdapter(HTTPAdapter):
 
     @property
     def has_contract(self) -> bool:
-        """Whether it holds calls to a contract of its own."""
+        """Whether it validates calls against a contract."""
         way, peers = self._way, self._peers
         return (
             peers.has_contracts
@@ -250,7 +253,7 @@ class TunnelAdapter(HTTPAdapter):
         except RestsockError as exc:
             if type(exc) is RestsockError:
                 raise  # called where it cannot work
-            # The contract was to come from the peer, and that went wrong as any request may.
+            # The contract is on the peer, and the request for it failed as any request may.
             raise request_error(retryable_error(exc, head, None), request, exc) from exc
 
     def _send_with_retries(
@@ -281,7 +284,7 @@ class TunnelAdapter(HTTPAdapter):
                     raise InvalidHeader(str(exc), request=request) from exc
                 error = retryable_error(exc, head, times.read)
                 if isinstance(exc, LocalProtocolError):
-                    # What was wrong with it will be wrong with it again.
+                    # It would fail again for the same reason.
                     raise request_error(error, request, exc) from exc
                 retries = _count(retries, request, head, error, exc)
                 if replay is not None and not replay.rewind():
@@ -329,16 +332,16 @@ class TunnelAdapter(HTTPAdapter):
         replay: Replay | None,
         retries: Retry,
     ) -> TunnelResponse:
-        """Sends the request; once, as far as the peer's app can tell.
+        """Sends the request; the peer's app sees it at most once.
 
         Raises:
-            RestsockError: there is no response; the stream is reset.
+            RestsockError: There is no response; the stream was reset.
         """
         if replay is None:
             exchange = ThreadExchange.open(requester, head, body=body)
             try:
                 response = exchange.receive_head(*times)
-            except BaseException:  # Ctrl-C too: the peer's app learns of it
+            except BaseException:  # also Ctrl-C: the peer's app learns of it
                 exchange.close()
                 raise
             remaining = None
@@ -361,13 +364,13 @@ class TunnelAdapter(HTTPAdapter):
         return self.__deepcopy__({})
 
     def __deepcopy__(self, memo: dict[int, Any]) -> TunnelAdapter:
-        """Another adapter over the same connection, as a copy of a session wants one."""
+        """Another adapter over the same connection, for a copy of a session."""
         clone = type(self).__new__(type(self))
         memo[id(self)] = clone
         for shared in (self._way, self._peers):
             memo[id(shared)] = shared
         state = {k: v for k, v in vars(self).items() if k not in ("poolmanager", "proxy_manager")}
-        cast("Any", clone).__setstate__(deepcopy(state, memo))  # it makes the two anew
+        cast("Any", clone).__setstate__(deepcopy(state, memo))  # it makes new ones of the two
         return clone
 
     def __getstate__(self) -> NoReturn:
@@ -378,7 +381,7 @@ class TunnelAdapter(HTTPAdapter):
 
 
 def _path(target: str) -> str:
-    """What of a target may be logged: a query may be a secret."""
+    """The part of a target that may be logged: a query may contain a secret."""
     return target.partition("?")[0]
 
 
@@ -394,7 +397,7 @@ def _count(
     error: HTTPError,
     cause: RestsockError,
 ) -> Retry:
-    """Counts a failed attempt; raises what requests would when there is no other."""
+    """Counts a failed attempt; raises the error of requests if there are no more attempts."""
     try:
         return retries.increment(
             head.method.decode("ascii"),

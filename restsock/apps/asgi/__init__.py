@@ -1,1 +1,1 @@
-"""Serves an ASGI 3 application: http, websocket and lifespan, on trio or beside it on asyncio."""
+"""Serves an ASGI 3 application: http, websocket and lifespan, on trio or on asyncio."""

@@ -13,8 +13,8 @@ class AsyncioCall:
     """An `AppCall` on asyncio. May be made anywhere.
 
     Attributes:
-        begun: whether the task that it belongs to has had its first turn.
-        aborted: whether the end of serving cancels that task.
+        begun: Whether the task that it belongs to has had its first turn.
+        aborted: Whether the end of serving cancels that task.
     """
 
     __slots__ = ("_cancelled", "_task", "_timer", "_waiters", "aborted", "begun")
@@ -58,7 +58,7 @@ class AsyncioCall:
             self._task.cancel()
 
     def is_for_the_loop(self, error: BaseException) -> bool:
-        """See `AppCall`. An app may raise `CancelledError` by itself, and then it has failed."""
+        """See `AppCall`. If an app raises `CancelledError` itself, it has failed."""
         return self.aborted and isinstance(error, asyncio.CancelledError)
 
     def wake(self) -> None:
@@ -79,7 +79,7 @@ class AsyncioCall:
         try:
             await waiter
         finally:
-            self._waiters.discard(waiter)  # an app may ask, and be cancelled, again and again
+            self._waiters.discard(waiter)  # an app may wait and be cancelled repeatedly
 
     async def wait_until(self, done: Callable[[], bool], timeout: float) -> bool:
         """See `AppCall`."""

@@ -1,4 +1,4 @@
-"""What stands for an exchange on an asyncio loop, while the exchange itself stays on trio."""
+"""A proxy for an exchange on an asyncio loop; the exchange itself stays on trio."""
 
 from __future__ import annotations
 
@@ -25,17 +25,16 @@ _log = PartLog("restsock.apps")
 class AsyncioExchange:
     """A `ServedExchange` for an asyncio loop. Made on trio.
 
-    Nothing here waits, and nothing that is sent raises: what is wrong with it, the exchange fails
-    with.
+    Nothing here waits, and sending never raises: an error in what is sent fails the exchange.
 
     Args:
-        exchange: what it stands for.
-        loop: where it is served, and the way there and back.
+        exchange: The exchange on trio.
+        loop: The loop on which it is served.
 
     Attributes:
-        exchange: the same.
-        observer: is told the events, on the asyncio loop. To be set there before the first comes.
-        complete: whether the response has been sent.
+        exchange: The exchange on trio.
+        observer: Gets the events, on the asyncio loop. Must be set there before the first event.
+        complete: Whether the response has been sent.
     """
 
     __slots__ = (
@@ -101,7 +100,7 @@ class AsyncioExchange:
         self._loop.tell(self._tell_acknowledged, self._pumped)
 
     def perform(self, function: Callable[..., object], args: tuple[Any, ...]) -> None:
-        """Does one step. It must not raise: that would end the loop and all its connections."""
+        """Does one step. It must not raise, since that would end the loop and all connections."""
         try:
             function(*args)
             return
@@ -114,7 +113,7 @@ class AsyncioExchange:
             )
             error.__cause__ = exc
         self._loop.tell(self._tell, Failed(error))
-        # What was left out cannot be made up for; the peer is not to wait for it.
+        # The step cannot be repeated; the peer must not wait for it.
         self.exchange.reset(ResetCode.INTERNAL, "a step failed")
 
     def _send_data(self, data: bytes) -> None:
@@ -154,11 +153,11 @@ class AsyncioExchange:
 
     @property
     def buffered(self) -> int:
-        """Body bytes of which it is not known that they could leave."""
+        """Body bytes that are not known to be sent."""
         return 0 if self._stopped else self._queued - self._acknowledged
 
     def batch(self) -> nullcontext[None]:
-        """See `Exchange.batch`: what one turn of the asyncio loop sends is together anyhow."""
+        """See `Exchange.batch`: one iteration of the asyncio loop is a batch anyway."""
         return nullcontext()
 
     def send_head(self, head: ResponseHead) -> None:
@@ -182,7 +181,7 @@ class AsyncioExchange:
     def consume(self, nbytes: int) -> None:
         """See `Exchange.consume`."""
         self._consumed += nbytes
-        # Credit for what is already complete would be a step for nothing.
+        # If the response is complete, credit would be a useless step.
         if self._consumed >= self._batch and not self._ended:
             nbytes, self._consumed = self._consumed, 0
             self._loop.tell_trio(self, self.exchange.consume, nbytes)

@@ -35,12 +35,12 @@ _log = PartLog("restsock.apps")
 
 
 class Servable(Protocol):
-    """One request that is served. It observes its exchange."""
+    """Serves one request. It observes its exchange."""
 
     response: Responder
 
     async def run(self) -> None:
-        """Serves it; whatever the app raises ends here."""
+        """Serves the request; the app's exceptions end here."""
 
 
 MakeRequest: TypeAlias = "Callable[[AsyncioExchange, AsyncioCall, dict[str, Any] | None], Servable]"
@@ -50,10 +50,10 @@ class AsyncioHandler:
     """A `Handler` that runs an app on an asyncio loop.
 
     Args:
-        make_request: makes what serves a request, with what the app left in `state` at its start.
-        grace: seconds that requests, and then the app's shutdown, may take when serving stops.
-        app: the ASGI app whose lifespan goes around all that; `None` when there is none.
-        loop: that of the caller; `None` is one in a thread.
+        make_request: Makes the `Servable` of a request, with the `state` of the app's lifespan.
+        grace: Seconds that requests, and then the app's shutdown, may take when serving stops.
+        app: The ASGI app whose lifespan is run; `None` without one.
+        loop: The caller's loop; `None` is a loop in a thread.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class AsyncioHandler:
         self._run: _Run | None = None
 
     def on_asyncio(self, face: Callable[[Connection], Any]) -> AsyncioHandler:
-        """The same on the loop that runs here, which goes on after the end of serving."""
+        """The handler for the loop that runs here, which continues after the end of serving."""
         return AsyncioHandler(
             self._make_request, grace=self._grace, app=self._app, loop=CallersLoop()
         )
@@ -85,11 +85,11 @@ class AsyncioHandler:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Runs the app's lifespan around the time in which it is served.
+        """Serves requests while the block runs, inside the app's lifespan.
 
         Raises:
-            AppStartupError: the app says that it cannot start.
-            RuntimeError: it is running already.
+            AppStartupError: The app reports that it cannot start.
+            RuntimeError: The handler is running already.
         """
         if self._run is not None:
             raise RuntimeError("this handler is running already")
@@ -124,9 +124,9 @@ class _Run:
     async def open(self) -> AsyncIterator[None]:
         """Starts the loop, if it is ours, and the app on it; ends both.
 
-        Each step of the end has its time limit, also in a cancellation: requests under way get
-        their grace (none in a cancellation) and are then cancelled, the app is shut down, what it
-        has left running on a loop of ours is cancelled.
+        Each step of the end has its time limit, also in a cancellation: requests in flight may
+        finish within the grace period (none in a cancellation) and are then cancelled; the app is
+        shut down; the tasks that it has left on our loop are cancelled.
         """
         async with self._loop.running(), self._lifespan():
             self._open = True
@@ -151,7 +151,7 @@ class _Run:
         finally:
             if not self._loop.closed:
                 with trio.CancelScope(shield=True):
-                    # A loop that is blocked does not come to it at all.
+                    # A blocked loop never reaches this.
                     with trio.move_on_after(self._grace + 1):
                         await self._loop.run(lifespan.stop)
 
@@ -178,18 +178,18 @@ class _Run:
         served = AsyncioExchange(exchange, self._loop)
         if not self._admission.enter(exchange, served):
             return
-        describe(exchange.connection)  # here, so that the other thread finds it known
+        describe(exchange.connection)  # here, so that the other thread finds it cached
         self._loop.tell(self._begin, served)
 
     def _finish(self, served: AsyncioExchange) -> None:
-        # An exchange and what observes it are a ring: cut, both are freed now.
+        # An exchange and its observer are a reference cycle: without it, both are freed now.
         served.exchange.observer = ignore
         self._admission.leave(served.exchange, served)
 
     # --- on asyncio -----------------------------------------------------------------------
 
     def _begin_lifespan(self, lifespan: Lifespan) -> None:
-        # Known to the loop by the task itself; it ends with `stop`, or with the loop.
+        # The lifespan keeps its own task; it ends with `stop`, or with the loop.
         self._lifespan_task = asyncio.ensure_future(lifespan.run())
 
     def _begin(self, exchange: AsyncioExchange) -> None:
@@ -207,13 +207,13 @@ class _Run:
                     await request.run()
         finally:
             if call.aborted:
-                exchange.reset(ResetCode.CANCEL, "going away")  # nothing, if it is complete
+                exchange.reset(ResetCode.CANCEL, "going away")  # no effect if it is complete
             del self._calls[call]
             self._loop.tell_trio(None, self._finish, exchange)
 
     def _abort_calls(self) -> None:
         for call, task in self._calls.items():
             call.aborted = True
-            # One that has not begun could not clean up after itself.
+            # A task that has not begun could not clean up.
             if call.begun:
                 task.cancel()

@@ -1,13 +1,13 @@
-"""The way from the connections' loop, which is trio's, to a loop of asyncio, and back.
+"""Connects the trio loop of the connections with an asyncio loop.
 
 Rules:
 
-- Neither loop ever waits for the other one's thread. Each leaves what it wants done in the other
-  one's box, and wakes it unless that has been done already; a box is emptied in one go.
-- What asyncio leaves in the box of trio while one turn of its loop lasts wakes trio once. What goes
-  out on a connection in that turn leaves together: asyncio sends it itself, as a thread does, and
-  leaves it to trio where it cannot.
-- What is left in a box must not raise. What does is logged, and the rest is done.
+- Neither loop ever waits for the thread of the other. Each puts functions into the queue of the
+  other, and wakes it unless it was woken already; a queue is emptied at once.
+- What asyncio queues during one iteration of its loop wakes trio once. What it sends on a
+  connection in that iteration is sent together: by asyncio itself, as a thread does, or by trio if
+  it cannot.
+- A queued function must not raise. If it does, that is logged, and the others still run.
 
 The loop is the caller's own (`CallersLoop`), or one in a thread (`AsyncioThread`).
 """
@@ -39,7 +39,7 @@ T = TypeVar("T")
 
 
 class _Performer(Protocol):
-    """What steps on trio belong to: it deals with their errors."""
+    """The owner of steps on trio, which handles their errors."""
 
     @property
     def connection(self) -> Carrier: ...
@@ -51,35 +51,36 @@ _Step: TypeAlias = tuple[_Performer | None, Callable[..., object], tuple[Any, ..
 
 
 class AsyncioLoop(ABC):
-    """A loop of asyncio, while `running` is open."""
+    """An asyncio loop, while `running` is open."""
 
     def __init__(self) -> None:
         self._token: trio.lowlevel.TrioToken | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._context = contextvars.Context()  # in which functions are called there
-        # Each box with a flag, whether the other side has been woken for it. It is taken down in
-        # front of the emptying: what comes in between wakes once too often, and is never missed.
+        # Each queue has a flag: whether the other side was woken for it. The flag is cleared before
+        # the queue is emptied: a function that comes in between may wake it once too often, but is
+        # never missed.
         self._to_asyncio: deque[tuple[Callable[..., object], tuple[Any, ...]]] = deque()
         self._asyncio_woken = False
         self._to_trio: deque[_Step] = deque()
-        # What this turn of the asyncio loop has for each connection.
+        # The steps of this iteration of the asyncio loop, for each connection.
         self._steps: dict[Carrier, list[_Step]] = {}
         self._trio_woken = False
         self._flush_due = False
 
     @abstractmethod
     def running(self) -> AbstractAsyncContextManager[None]:
-        """Lets the loop be used. On trio."""
+        """Makes the loop usable while the block runs. On trio."""
 
     @property
     def closed(self) -> bool:
-        """Whether nothing can be called there any more."""
+        """Whether nothing can be called there any longer."""
         return self._loop is None or self._loop.is_closed()
 
     # --- on trio --------------------------------------------------------------------------
 
     def tell(self, function: Callable[..., object], *args: Any) -> None:
-        """Has a function called on the asyncio loop."""
+        """Calls a function on the asyncio loop, without waiting."""
         self._to_asyncio.append((function, args))
         if not self._asyncio_woken:
             self._asyncio_woken = True
@@ -87,12 +88,12 @@ class AsyncioLoop(ABC):
             try:
                 self._loop.call_soon_threadsafe(self._empty_to_asyncio, context=self._context)
             except RuntimeError:
-                pass  # it is closed: whatever this was for is over
+                pass  # it is closed, and so is whatever this was for
 
     async def run(self, function: Callable[..., Coroutine[Any, Any, T]], *args: Any) -> T:
-        """Awaits a coroutine function on the asyncio loop.
+        """Runs a coroutine function on the asyncio loop, and waits for its result.
 
-        If cancelled, its task there is cancelled too, and not waited for.
+        If cancelled, its task there is cancelled, too, but not waited for.
         """
         done = trio.Event()
         tasks: list[asyncio.Task[T]] = []
@@ -114,7 +115,7 @@ class AsyncioLoop(ABC):
         self._trio_woken = False
         box = self._to_trio
         held: set[Carrier] = set()
-        for _ in range(len(box)):  # what comes in meanwhile has its own turn
+        for _ in range(len(box)):  # later ones have their own turn
             performer, function, args = box.popleft()
             if performer is None:
                 function(*args)
@@ -132,12 +133,12 @@ class AsyncioLoop(ABC):
     def tell_trio(
         self, performer: _Performer | None, function: Callable[..., object], *args: Any
     ) -> None:
-        """Has a function called on trio, soon after the present turn of this loop.
+        """Calls a function on trio, soon after the current iteration of this loop.
 
         Args:
-            performer: whose step this is, if it is one of an exchange.
-            function: what to call.
-            args: its arguments.
+            performer: The owner of the step, if it belongs to an exchange.
+            function: The function.
+            args: Its arguments.
         """
         if performer is None:
             self._to_trio.append((None, function, args))
@@ -172,11 +173,11 @@ class AsyncioLoop(ABC):
             function, args = box.popleft()
             try:
                 function(*args)
-            except Exception:  # noqa: BLE001  # a bug here must not cost the others their turn
+            except Exception:  # noqa: BLE001  # a bug here must not stop the others
                 _log.exception("a step on the asyncio loop failed")
 
     def _trio_ended(self) -> None:  # noqa: B027  # a loop that is not ours goes on
-        """There was no orderly end, and there is nothing left to serve."""
+        """Called if the trio loop has crashed: there is nothing left to serve."""
 
 
 def _perform(steps: list[_Step]) -> None:
@@ -186,7 +187,7 @@ def _perform(steps: list[_Step]) -> None:
 
 
 class CallersLoop(AsyncioLoop):
-    """The loop of the caller who gave the app: it is used, and never ended. Made on it."""
+    """The loop of the caller that passed the app. It is never ended here. Make it on that loop."""
 
     def __init__(self) -> None:
         super().__init__()

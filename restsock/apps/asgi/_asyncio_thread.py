@@ -1,7 +1,7 @@
-"""An asyncio event loop in a thread of its own, for an app that is not given a loop.
+"""An asyncio event loop in its own thread, for an app without a caller's loop.
 
-The thread ends with `running`. Code that blocks the loop can make it late: then it is named in the
-log, left alone, and ends when it can. It is a daemon, since it must not keep the process.
+The thread ends with `running`. If code blocks the loop, the thread is named in the log, and ends
+later. It is a daemon thread, since it must not keep the process alive.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class AsyncioThread(AsyncioLoop):
     """The thread, while `running` is open.
 
     Args:
-        grace: seconds that tasks may take to their end once they are cancelled.
+        grace: Seconds that tasks may take to end after they are cancelled.
     """
 
     def __init__(self, *, grace: float) -> None:
@@ -47,15 +47,15 @@ class AsyncioThread(AsyncioLoop):
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Lets the loop run.
+        """Runs the loop while the block runs.
 
-        At the end the tasks, the async generators and the threads of the app have the grace each,
-        whatever cancels it.
+        At the end the tasks, the async generators and the threads of the app have the grace period
+        each, even if this is cancelled.
         """
         self._token = trio.lowlevel.current_trio_token()
-        # Two copies: one is the thread's as long as that lives, and cannot be entered once more.
+        # Two copies: one belongs to the thread for its lifetime, and cannot be entered again.
         self._context = contextvars.copy_context()
-        # Made here, so that what goes wrong with it is the caller's error.
+        # Made here, so that an error is raised to the caller.
         loop = self._loop = asyncio.new_event_loop()
         thread = threading.Thread(
             target=contextvars.copy_context().run,
@@ -69,10 +69,10 @@ class AsyncioThread(AsyncioLoop):
             loop.close()
             raise
         try:
-            with trio.CancelScope(shield=True):  # a moment, in which it cannot be told to stop
+            with trio.CancelScope(shield=True):  # short; meanwhile it cannot be told to stop
                 await self._started.wait()
             if self._ended.is_set():
-                raise RuntimeError("the asyncio loop did not start; the log tells why")
+                raise RuntimeError("the asyncio loop did not start; the log says why")
             assert thread.ident is not None
             name = f"the asyncio loop of the app (thread {self._name})"
             with watched(name, thread.ident, loop.call_soon_threadsafe):
@@ -83,7 +83,7 @@ class AsyncioThread(AsyncioLoop):
                 with trio.move_on_after(3 * self._grace + 1):
                     await self._ended.wait()
             if self._ended.is_set():
-                thread.join()  # all that it did was done; a moment
+                thread.join()  # short: its work is done
             else:
                 _log.error(
                     "the asyncio loop of the app is blocked; its thread %s is left alone",
@@ -100,7 +100,7 @@ class AsyncioThread(AsyncioLoop):
         self._stopping.set()
 
     def _main(self, loop: asyncio.AbstractEventLoop) -> None:
-        # Of our own, for the names of its threads and so that it is known when they end.
+        # Our own executor, for the names of its threads, and to know when they end.
         executor = ThreadPoolExecutor(thread_name_prefix=f"{self._name}-executor")
         loop.set_default_executor(executor)
         try:
@@ -109,8 +109,8 @@ class AsyncioThread(AsyncioLoop):
                 try:
                     loop.run_until_complete(main)
                 except (SystemExit, KeyboardInterrupt, RuntimeError):
-                    # Out of a task of the app's own it ends asyncio's loop, which is not the
-                    # program's here; so does a `loop.stop()`, by the RuntimeError.
+                    # From a task of the app it ends the asyncio loop, which is not the program's
+                    # loop here; so does a `loop.stop()`, with a RuntimeError.
                     if loop.is_closed():
                         raise
                     _log.exception("a task of the app tried to end its loop")
@@ -120,7 +120,7 @@ class AsyncioThread(AsyncioLoop):
         finally:
             loop.close()
             self._to_trio.append((None, self._ended.set, ()))
-            self._to_trio.append((None, self._started.set, ()))  # so that its wait ends
+            self._to_trio.append((None, self._started.set, ()))  # so that the wait ends
             self._flush()
 
     async def _live(self) -> None:
@@ -144,7 +144,7 @@ class AsyncioThread(AsyncioLoop):
             _log.error("an async generator of the app does not end")
 
     def _end_executor(self, executor: ThreadPoolExecutor) -> None:
-        # A thread waits for the threads, since a wait for them has no time limit.
+        # A thread waits for the threads, since that wait has no time limit.
         waiter = threading.Thread(target=executor.shutdown, daemon=True)
         waiter.start()
         waiter.join(self._grace)

@@ -1,8 +1,8 @@
 """The call of an app for one request, on either kind of event loop.
 
-Serving a request needs little of a loop: to run the app so that it can be cancelled, and to wait
-until something has happened. That is `AppCall`, and the rest of serving is written once, against
-it. `TrioCall` is here; `AsyncioCall` is beside its loop.
+Serving a request needs little from a loop: run the app so that it can be cancelled, and wait until
+something has happened. That is `AppCall`; the rest of serving is written once, for this interface.
+`TrioCall` is here; `AsyncioCall` is in `_asyncio_call`.
 """
 
 from __future__ import annotations
@@ -34,29 +34,29 @@ class AppCall(Protocol):
         """Cancels `run` unless it ends within this time."""
 
     def is_for_the_loop(self, error: BaseException) -> bool:
-        """Whether an exception that left the app is the loop's or the user's, not the app's."""
+        """Whether an exception that left the app is for the loop or the user."""
 
     def wake(self) -> object:
-        """Lets every task that waits look again."""
+        """Wakes every waiting task."""
 
     def call_soon(self, function: Callable[[], object]) -> None:
-        """Calls a function, which must not raise, once the others have had their turn."""
+        """Calls a function, which must not raise, after other tasks have had their turn."""
 
     async def wait(self) -> None:
         """Waits for the next `wake`. A cancellation loses nothing."""
 
     async def wait_until(self, done: Callable[[], bool], timeout: float) -> bool:
-        """Waits until something holds, at most `timeout` seconds; tells whether it does."""
+        """Waits until `done()` is true, at most `timeout` seconds; returns whether it is."""
 
     async def checkpoint(self) -> None:
-        """Lets the others run, and lets what was sent leave."""
+        """Lets other tasks run, and sends what is queued."""
 
 
 class TrioCall:
     """An `AppCall` on trio.
 
     Args:
-        shield: whether only `cancel_after` cancels it.
+        shield: Whether only `cancel_after` cancels it.
     """
 
     __slots__ = ("_lot", "_scope", "wait", "wake")
@@ -66,7 +66,7 @@ class TrioCall:
     def __init__(self, *, shield: bool = False) -> None:
         self._scope = trio.CancelScope(shield=shield)
         self._lot = trio.lowlevel.ParkingLot()
-        # Bound here, which spares each event a call.
+        # Bound here, which saves a call for each event.
         self.wait = self._lot.park
         self.wake: Callable[[], object] = self._lot.unpark_all
 

@@ -1,13 +1,13 @@
 """Serves the http scope of an ASGI 3 application, on either kind of event loop.
 
-What the specification leaves to the server is done like this:
+What the specification leaves open:
 
-- The head of a response leaves with the first part of its body, as ASGI demands.
-- Credit for body bytes goes back to the peer when the app receives them, and `send` waits while
-  more than the send buffer waits to leave.
-- When the peer leaves, `receive` gives `http.disconnect` and `send` raises an `OSError`; an app
-  that goes on all the same is cancelled after `Timeouts.disconnect`. After the end of its response
-  (in a background task) it may go on.
+- The head of a response is sent with the first part of its body, as ASGI requires.
+- Credit for body bytes is returned to the peer when the app receives them, and `send` waits while
+  the send buffer is full.
+- When the peer leaves, `receive` returns `http.disconnect` and `send` raises an `OSError`. An app
+  that continues nevertheless is cancelled after `Timeouts.disconnect`. After the end of its
+  response (in a background task) it may continue.
 - The first `receive` answers `Expect: 100-continue`.
 """
 
@@ -61,7 +61,7 @@ class HttpRequest(AsgiRequest):
 
     def _observe(self, event: ExchangeEvent) -> None:
         self._inbound(event)
-        # What runs after a complete response is not for the peer.
+        # Code that runs after a complete response is not for the peer.
         if isinstance(event, Failed) and not self.response.complete:
             self._call.cancel_after(self._timeouts.disconnect)
 
@@ -74,15 +74,15 @@ class HttpRequest(AsgiRequest):
                     self._exchange.send_head(CONTINUE)
             while not (inbound.pieces or inbound.has_all or self._over):
                 await inbound.wait()
-            # What came before the peer left comes first.
+            # What arrived before the peer left comes first.
             if not self._over or (inbound.pieces and not self.response.complete):
                 body = inbound.take_all() if inbound.pieces else b""
                 self._body_taken = inbound.has_all
                 return {"type": "http.request", "body": body, "more_body": not self._body_taken}
         while not self._over:
             await inbound.wait()
-        # The first time at once: apps ask in a scope that is cancelled already, so as not to wait.
-        # But one may ask again and again, and without this it could not even be cancelled.
+        # Immediate the first time: apps poll in a cancelled scope, so as not to wait. But an app
+        # may call it repeatedly, and without this it could not even be cancelled.
         if self._disconnect_given:
             await self._call.checkpoint()
         self._disconnect_given = True

@@ -1,4 +1,4 @@
-"""What comes in on an exchange that is served on the loop: the observer, and a place to wait."""
+"""The inbox of an exchange that is served on the loop: observes it, and lets tasks wait."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ __all__ = ["Inbound"]
 
 
 class Inbound(Inbox):
-    """The inbox of an exchange, for any number of tasks of an app that wait for what comes.
+    """The inbox of an exchange, for any number of tasks of an app that wait for events.
 
     Args:
-        exchange: whose events these are; its observer hands them to this object.
-        call: of the app that waits for them.
+        exchange: The exchange; its observer passes the events to this object.
+        call: The call of the app that waits for them.
     """
 
     __slots__ = ("_call", "_exchange", "_send_buffer", "wait")
@@ -30,7 +30,7 @@ class Inbound(Inbox):
         connection = exchange.connection
         assert connection is not None
         self._exchange = exchange
-        # The connection's own limit, since it is the connection that tells when there is room.
+        # The limit of the connection, since the connection reports when there is room.
         self._send_buffer = connection.limits.send_buffer
         self._call = call
         self.wait = call.wait  # for the next event
@@ -41,16 +41,16 @@ class Inbound(Inbox):
 
     @property
     def write_paused(self) -> bool:
-        """Whether more waits to be sent than should."""
+        """Whether the send buffer is full."""
         return self._exchange.buffered > self._send_buffer
 
     @property
     def has_all(self) -> bool:
-        """Whether no more of a body comes. A request for an upgrade, declined here, has none."""
+        """Whether the body is complete. A request for an upgrade, declined here, has no body."""
         return self.received or self._exchange.request.upgrade is not None
 
     def take_all(self) -> bytes:
-        """See `Inbox`; gives the credit back."""
+        """See `Inbox`; returns the credit."""
         data = super().take_all()
         self._exchange.consume(len(data))
         return data
@@ -59,7 +59,7 @@ class Inbound(Inbox):
         """Waits for body bytes and takes them; `b""` at the end.
 
         Raises:
-            RestsockError: what the exchange has failed with, after what had come before.
+            RestsockError: The exchange has failed. Bytes that arrived before are returned first.
         """
         while not self.pieces:
             if self.has_all:
@@ -70,18 +70,18 @@ class Inbound(Inbox):
         return self.take_all()
 
     async def drain(self) -> None:
-        """Waits while too much of the response waits to be sent. Always a checkpoint.
+        """Waits while the send buffer is full. Always a checkpoint.
 
         Raises:
-            Disconnected: the peer has left.
+            Disconnected: The peer has left.
         """
-        # The checkpoint is what lets a chunk leave before an app goes on computing the next one.
+        # The checkpoint sends a chunk before the app computes the next one.
         await self._call.checkpoint()
         while self.error is None and self.write_paused:
             await self.wait()
         self.check_connected()
 
     def check_connected(self) -> None:
-        """Raises `Disconnected` when the peer has left."""
+        """Raises `Disconnected` if the peer has left."""
         if self.error is not None:
             raise Disconnected from self.error

@@ -16,20 +16,20 @@ __all__ = ["Lifespan"]
 
 _log = PartLog("restsock.apps")
 
-# Seconds that an app that cannot start may take to raise its reason.
+# Seconds that an app that cannot start may take to raise the reason.
 _LAST_WORDS = 1.0
 
 
 class Lifespan:
-    """Starts and ends an app.
+    """Starts and shuts down an app.
 
-    Call `run` in a task that no outer cancellation reaches, so that the app is shut down (its
-    database closed) when the program is interrupted, too. `stop` bounds how long that takes.
+    Call `run` in a task that is shielded from outer cancellation, so that the app is also shut down
+    (its database closed) if the program is interrupted. `stop` limits how long that takes.
 
     Args:
-        app: the application.
-        call: of the app; it names the loop that all of this runs on.
-        grace: seconds for its shutdown.
+        app: The application.
+        call: The call of the app, which also says on which loop it runs.
+        grace: Seconds for its shutdown.
     """
 
     def __init__(self, app: Callable[..., Awaitable[None]], call: AppCall, *, grace: float) -> None:
@@ -48,7 +48,7 @@ class Lifespan:
         self._ended = False
 
     async def run(self) -> None:
-        """Calls the app; whatever it raises ends here."""
+        """Calls the app; its exceptions end here."""
         scope = {
             "type": "lifespan",
             "asgi": {"version": "3.0", "spec_version": "2.0"},
@@ -71,17 +71,17 @@ class Lifespan:
         """Waits until the app has started.
 
         Returns:
-            Its state, for the scopes of requests; `None` when it has no lifespan.
+            Its state, for the scopes of requests; `None` if it has no lifespan.
 
         Raises:
-            AppStartupError: it says that it cannot start, or what it raises shows that it needs
-                the other kind of loop.
+            AppStartupError: The app reports that it cannot start, or its exception shows that it
+                needs the other kind of loop.
         """
         while not (self._supported or self._failure is not None or self._ended):
             await self._call.wait()
         if self._supported:
             return self._state
-        # After its message an app mostly raises what has happened, and that tells more.
+        # After the message, most apps raise the actual error, which says more.
         await self._call.wait_until(lambda: self._ended, _LAST_WORDS)
         other = other_loop(self._call.loop, self._error, self._failure or "")
         if other is not None:
@@ -92,13 +92,13 @@ class Lifespan:
         if self._failure is not None:
             raise AppStartupError(f"the app failed to start: {self._failure}")
         if self._error is not None:
-            # The one way that ASGI has to say "I have none". An app that tried and failed says
-            # lifespan.startup.failed.
+            # In ASGI this is how an app says that it has no lifespan. An app that tried and failed
+            # sends lifespan.startup.failed.
             self._log.info("the app has no lifespan (%s)", _reason(self._error, None))
         return None
 
     async def stop(self) -> None:
-        """Shuts the app down, if it has started, and cancels what goes on after the grace."""
+        """Shuts the app down, if it has started; cancels it after the grace period."""
         self._stopping = True
         self._call.wake()
 
@@ -142,4 +142,4 @@ class Lifespan:
 def _reason(error: BaseException | None, failure: str | None) -> str:
     if error is None:
         return str(failure)
-    return traceback.format_exception_only(error)[-1].strip()  # it copes with a bad `__str__`
+    return traceback.format_exception_only(error)[-1].strip()  # works with a broken `__str__`

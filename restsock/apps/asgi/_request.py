@@ -1,7 +1,7 @@
 """One request to an ASGI 3 application: what the kinds `http` and `websocket` share.
 
-They depend on no loop. A handler, `TrioHandler` or `AsyncioHandler`, runs them, and the app's
-lifespan around them, on the loop that the app needs.
+They do not depend on a loop. A handler, `TrioHandler` or `AsyncioHandler`, runs them inside the
+app's lifespan, on the loop that the app needs.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ class Served:
     """An application, and how it is served.
 
     Attributes:
-        app: the application.
-        options: those of the connections.
-        max_websocket_message: bytes of the largest message that a WebSocket of the app receives.
-        root_path: the path that the app is under.
+        app: The application.
+        options: The options of the connections.
+        max_websocket_message: The largest message, in bytes, that a WebSocket of the app receives.
+        root_path: The path at which the app is mounted.
     """
 
     app: Callable[[Any, Callable[[], Awaitable[Any]], Callable[[Any], Awaitable[None]]], Any]
@@ -49,7 +49,7 @@ class AsgiRequest(ABC):
     """One request, from its scope to the end of the app's call. It observes its exchange.
 
     Attributes:
-        response: what the app answers.
+        response: The responder.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class AsgiRequest(ABC):
 
     @abstractmethod
     async def run(self) -> None:
-        """Calls the app; whatever it raises ends here."""
+        """Calls the app; its exceptions end here."""
 
     @abstractmethod
     def _observe(self, event: ExchangeEvent) -> None: ...
@@ -85,10 +85,10 @@ class AsgiRequest(ABC):
 
     @abstractmethod
     def _missing(self) -> str | None:
-        """What the app owes once it has returned, in the words of an error."""
+        """What is missing after the app has returned, as text for an error; or `None`."""
 
     async def _call_app(self, scope: dict[str, Any]) -> bool:
-        """Calls the app, and logs what it raises; tells whether that is its own failure."""
+        """Calls the app, and logs its exceptions; returns whether the app has failed."""
         try:
             await self._call.run(self._app(scope, self._receive, self._send))
             missing = self._missing()

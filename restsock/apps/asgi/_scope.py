@@ -16,16 +16,16 @@ __all__ = ["asgi_scope"]
 def asgi_scope(
     kind: str, exchange: ServedExchange, state: dict[str, Any] | None, root_path: str = ""
 ) -> dict[str, Any]:
-    """What both kinds of scope share.
+    """The part that both kinds of scope share.
 
     Besides the keys of the specification there is `restsock`, a `ConnectionInfo` about the
-    connection that the request came over.
+    connection of the request.
 
     Args:
         kind: `"http"` or `"websocket"`.
-        exchange: the request.
-        state: what the app left in `state` at its start; `None` when it has no lifespan.
-        root_path: the path that the app is under.
+        exchange: The request.
+        state: The `state` of the app's lifespan; `None` if it has no lifespan.
+        root_path: The path at which the app is mounted.
     """
     connection = exchange.connection
     assert connection is not None

@@ -1,4 +1,4 @@
-"""Which kind of request an ASGI application is called for."""
+"""Chooses the kind of request with which an ASGI application is called."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ __all__ = ["request_for"]
 def request_for(
     served: Served, exchange: ServedExchange, call: AppCall, state: dict[str, Any] | None
 ) -> AsgiRequest:
-    """Makes what serves a request. It observes the exchange from now on.
+    """Makes the object that serves a request. It observes the exchange from now on.
 
     Args:
-        served: the application.
-        exchange: the request.
-        call: of the application for it.
-        state: what the app left in `state` at its start; `None` when it has no lifespan.
+        served: The application.
+        exchange: The request.
+        call: The call of the application.
+        state: The `state` of the app's lifespan; `None` if it has no lifespan.
     """
     websocket = exchange.request.upgrade == b"websocket"
     kind: type[AsgiRequest] = WebSocketRequest if websocket else HttpRequest

@@ -26,8 +26,8 @@ class TrioHandler(TaskHandler):
     """A `Handler` that runs an app on the loop of the connections: a task for each request.
 
     Args:
-        served: the app. Its `timeouts.disconnect` is used; `timeouts.close` is what requests, and
-            then the app's shutdown, may take when serving stops. Limits are the connections'.
+        served: The app. Of its options, `timeouts.disconnect` is used, and `timeouts.close`: how
+            long requests, and then the app's shutdown, may take when serving stops.
     """
 
     def __init__(self, served: Served) -> None:
@@ -42,10 +42,10 @@ class TrioHandler(TaskHandler):
 
     @asynccontextmanager
     async def _lifespan(self) -> AsyncIterator[None]:
-        """Runs the app's lifespan around the time in which it is served.
+        """Runs the app's lifespan while the app is served.
 
         Raises:
-            AppStartupError: the app says that it cannot start.
+            AppStartupError: The app reports that it cannot start.
         """
         async with open_nursery() as nursery:
             lifespan = Lifespan(self._served.app, TrioCall(shield=True), grace=self._grace)

@@ -1,4 +1,4 @@
-"""Serves the websocket scope of an ASGI 3 application: a WebSocket server inside of a stream.
+"""Serves the websocket scope of an ASGI 3 application: a WebSocket server inside a stream.
 
 ::
 
@@ -6,10 +6,10 @@
         │                    └──close by the peer──> LEFT
         └──close, or a response of the app's own──> REFUSED
 
-Bytes are parsed when they arrive, so that pings are answered while the app does something else; a
-flood of tiny frames in steps, so that others have their turn.
-Credit for them goes back when the app has received all messages that they brought, so an app that
-does not receive slows its peer down instead of filling the memory.
+Bytes are parsed when they arrive, so that pings are answered while the app does something else. A
+flood of tiny frames is parsed in steps, so that others have their turn. Credit is returned when the
+app has received all messages in the bytes. So an app that does not receive slows its peer down
+instead of filling the memory.
 """
 
 from __future__ import annotations
@@ -74,8 +74,8 @@ class WebSocketRequest(AsgiRequest):
             client=False, max_message=served.max_websocket_message, max_frames=FRAMES_AT_ONCE
         )
         self._messages: deque[str | bytes] = deque()
-        self._held = 0  # bytes whose credit has not gone back
-        self._going_on = False  # whether more is read in a while, and what has come since
+        self._held = 0  # bytes whose credit was not returned yet
+        self._going_on = False  # whether more is read later, and the bytes since then
         self._later: list[bytes] = []
         self._connect_given = False
         self._app_done = False
@@ -118,7 +118,7 @@ class WebSocketRequest(AsgiRequest):
         self._look_at_end()
 
     def _look_at_end(self) -> None:
-        """What has come may be the last; what came before it is read first."""
+        """Checks for the end; what arrived before it is read first."""
         if self._going_on:
             return  # it comes back
         if self._inbound.error is not None:
@@ -138,7 +138,7 @@ class WebSocketRequest(AsgiRequest):
             self._return_credit()
 
     def _read(self, data: bytes) -> None:
-        """Reads some frames; the rest in a while, if there are more."""
+        """Reads some frames; the rest later, if there are more."""
         websocket = self._websocket
         try:
             websocket.receive_data(data)
@@ -171,7 +171,7 @@ class WebSocketRequest(AsgiRequest):
                 self._end(event.code, event.reason)
 
     def _end(self, code: int, reason: str, state: _State = _State.LEFT) -> None:
-        """The WebSocket is over: tells the app, and completes what goes to the peer."""
+        """Ends the WebSocket: tells the app, and completes the stream to the peer."""
         if self._disconnect is None:
             self._disconnect = (int(code), reason)
         if self._state is _State.OPEN:
@@ -208,7 +208,7 @@ class WebSocketRequest(AsgiRequest):
             return {"type": "websocket.receive", kind: message}
         assert self._disconnect is not None
         if self._disconnect_given:
-            await self._call.checkpoint()  # an app may ask again and again
+            await self._call.checkpoint()  # an app may call this repeatedly
         self._disconnect_given = True
         code, reason = self._disconnect
         return {"type": "websocket.disconnect", "code": code, "reason": reason}
@@ -271,7 +271,7 @@ class WebSocketRequest(AsgiRequest):
 
     def _close(self, code: object, reason: object) -> None:
         if self._state is _State.LEFT or self._inbound.error is not None:
-            return  # the peer was first, which an app cannot know
+            return  # the peer has closed first, which the app cannot know
         if self._state in (_State.CLOSED, _State.REFUSED):
             raise BadResponseError(f"websocket.close while the WebSocket is {self._state.value}")
         code = CloseCode.NORMAL if code is None else code
@@ -301,7 +301,7 @@ class WebSocketRequest(AsgiRequest):
             raise BadResponseError(f"{kind} while the WebSocket is {self._state.value}")
 
     async def _close_down(self, code: int) -> None:
-        """Ends what the app has left open, and waits for the peer's end."""
+        """Closes what the app has left open, and waits for the peer's close."""
         self._messages.clear()
         self._return_credit()
         if self._state is _State.OPEN:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["FileWrapper", "wsgi_environ"]
 
-# A file's blocks go to the loop one by one; small ones are all overhead.
+# The blocks of a file are sent one by one, and each has overhead.
 _BLOCK = 64 * 1024
 
 
@@ -26,16 +26,16 @@ def wsgi_environ(
 
     Besides the keys of the PEP there are `REQUEST_URI` and `RAW_URI` (the target as it was sent),
     `REMOTE_ADDR` and `REMOTE_PORT`, `wsgi.input_terminated`, and `restsock.connection`, a
-    `ConnectionInfo` about the connection that the request came over.
+    `ConnectionInfo` about the connection of the request.
 
-    Header fields with an underscore in their name are left out, since `X_A` would pass for `X-A`;
-    so is `Proxy`, which would pass for the environment variable `HTTP_PROXY`.
+    Header fields with an underscore in their name are left out, since `X_A` would look like `X-A`;
+    so is `Proxy`, which would look like the environment variable `HTTP_PROXY`.
 
     Args:
-        exchange: the request.
+        exchange: The request.
         body: `wsgi.input`.
-        threads: how many may call the app at once.
-        root_path: the path that the app is under; the target begins with it.
+        threads: How many threads may call the app at once.
+        root_path: The path at which the app is mounted; the target begins with it.
     """
     connection = exchange.connection
     assert connection is not None
@@ -81,7 +81,7 @@ def wsgi_environ(
             key = "HTTP_" + key
         text = value.decode("latin-1")
         if key in environ:
-            # Cookie is the one field whose parts are not joined by a comma.
+            # Cookie is the only field whose parts are not joined by a comma.
             environ[key] += ("; " if key == "HTTP_COOKIE" else ",") + text
         else:
             environ[key] = text
@@ -92,7 +92,7 @@ def wsgi_environ(
 
 
 class FileWrapper(util.FileWrapper):
-    """`wsgi.file_wrapper`: a file as an iterable of blocks; larger ones than frameworks ask for."""
+    """`wsgi.file_wrapper`: a file as an iterable of blocks, larger than frameworks request."""
 
     def __init__(self, file: Any, block_size: int = _BLOCK) -> None:
         super().__init__(file, max(block_size, _BLOCK))

@@ -1,4 +1,4 @@
-"""Serves a WSGI application in worker threads, with a queue in front of them."""
+"""Serves a WSGI application in worker threads, with a queue."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ __all__ = ["WsgiHandler"]
 
 _log = PartLog("restsock.apps")
 
-# What a client of a full server is told to wait, in seconds.
+# The Retry-After for clients when the queue is full, in seconds.
 _RETRY_AFTER = b"1"
 
 
@@ -35,13 +35,13 @@ class WsgiHandler:
     """A `Handler` that serves a WSGI application.
 
     Args:
-        app: the application; it is called by several threads at once.
-        options: `timeouts.idle` is used; `timeouts.close` is what requests under way may take when
-            serving stops. Limits are those of the connections.
-        workers: how many threads there are at most. They are started as they are needed.
-        queue_size: how many requests may wait for a worker; those above are answered with 503, the
-            last ones first of the connection that has the most waiting.
-        root_path: the path that the app is under.
+        app: The application; several threads call it at once.
+        options: `timeouts.idle` is used, and `timeouts.disconnect`: how long requests in flight may
+            take when serving stops.
+        workers: The maximum number of threads. They are started as needed.
+        queue_size: How many requests may wait for a worker; above that, the latest requests of the
+            connection with the most waiting requests are answered with 503.
+        root_path: The path at which the app is mounted.
     """
 
     def __init__(
@@ -80,16 +80,16 @@ class WsgiHandler:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Lets the workers run.
+        """Runs the workers while the block runs.
 
-        At the end, requests that still wait are refused, and those under way may take up to
-        `timeouts.disconnect`, whatever cancels the surroundings. A thread that is stuck in the app
-        after that is named in the log and left alone: it ends with the process at the latest.
+        At the end, waiting requests are refused, and those in flight may take up to
+        `timeouts.disconnect`, even if this is cancelled. A thread that is stuck in the app after
+        that is named in the log and left alone: it ends with the process at the latest.
         """
         if self._pool is not None:
             raise RuntimeError("this handler is running already")
         self._token = trio.lowlevel.current_trio_token()
-        # Each run has a pool of its own; workers that are stuck may still end theirs later.
+        # Each run has its own pool; stuck workers may still finish theirs later.
         pool = self._pool = WorkerPool(
             self._work, name="restsock-wsgi", number=self._max_workers, told=_tell_depth
         )
@@ -99,17 +99,17 @@ class WsgiHandler:
             self._pool = None
             for waiting in pool.clear():
                 waiting.exchange.reset(ResetCode.REFUSED, "going away")
-            # No connection is left that could take an answer.
+            # No connection is left that could take a response.
             for worker in await pool.finish(self._options.timeouts.disconnect):
                 self._report_stuck(worker)
 
     def _may_wait(
         self, pool: WorkerPool[ThreadExchange], exchange: Exchange, connection: Carrier
     ) -> bool:
-        """Finds room for a request that has to wait, or answers it; tells which.
+        """Finds room for a request that has to wait, or answers it; returns whether it may wait.
 
-        A request can end while it waits, and its peer send another one: so the bound on open
-        streams does not bound what waits, and those that are over do not count.
+        A request can end while it waits, and its peer can send another one. So the limit on open
+        streams does not limit the queue, and requests that have ended do not count.
         """
         bound, room = connection.limits.max_streams, self._max_workers + self._queue_size
         if pool.waiting(connection) >= bound or pool.items >= room:
@@ -126,7 +126,7 @@ class WsgiHandler:
         return other is not None
 
     def load(self) -> Load:
-        """The queue in front of the workers, now. For any thread."""
+        """The current state of the queue. For any thread."""
         pool = self._pool
         if pool is None:
             return Load(0, False)
@@ -148,9 +148,9 @@ class WsgiHandler:
             request = WsgiRequest(
                 exchange, threads=self._max_workers, idle=idle, root_path=self._root_path
             )
-            # A context of its own: what one request sets, the next must not see.
+            # Its own context: the next request must not see variables of this one.
             contextvars.copy_context().run(request.run, self._app)
-        except BaseException:  # noqa: BLE001  # a bug here; its peer is to know, and the log
+        except BaseException:  # noqa: BLE001  # a bug here; the peer and the log must learn of it
             connection = exchange.exchange.connection
             _log.exception(
                 "serving %s failed",

@@ -1,18 +1,18 @@
 """Serves a WSGI application (PEP 3333) from persistent worker threads.
 
-The loop hands a request to the workers through one `queue.SimpleQueue`; a worker drives it to its
+The loop passes a request to the workers through one `queue.SimpleQueue`; a worker drives it to its
 end with a `ThreadExchange`. When the queue is full, the loop itself answers with a 503.
 
-What the PEP leaves to the server is done like this:
+What the PEP leaves open:
 
-- The head leaves with the first bytes of the body, so an app that fails before has its 500. Each
-  chunk that the app yields or writes leaves at once.
-- A body that is one chunk (or a list of them) gets a Content-Length.
-- `wsgi.input` streams: credit goes back to the peer as the app reads, and it ends by itself
+- The head is sent with the first bytes of the body, so an app that fails before that gets a 500.
+  Each chunk that the app yields or writes is sent at once.
+- A body of one chunk (or a list of chunks) gets a Content-Length.
+- `wsgi.input` is a stream: credit is returned to the peer as the app reads, and it has its own end
   (`wsgi.input_terminated`), whatever CONTENT_LENGTH says.
 - When the peer has left, reading and writing raise an `OSError`; `close()` of the iterable is
-  called in any case. A peer that keeps a worker waiting for `Timeouts.idle` is reset, and the app
-  sees the same.
+  called in any case. A peer that keeps a worker waiting for `Timeouts.idle` is reset, with the same
+  effect for the app.
 """
 
 from __future__ import annotations
@@ -49,10 +49,10 @@ class WsgiRequest:
     """One request, served from start to end by one thread.
 
     Args:
-        exchange: the request.
-        threads: how many may call the app at once.
-        idle: seconds that the peer may let the thread wait.
-        root_path: the path that the app is under.
+        exchange: The request.
+        threads: How many threads may call the app at once.
+        idle: Seconds that the peer may keep the thread waiting.
+        root_path: The path at which the app is mounted.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class WsgiRequest:
         self._response = _ThreadResponder(exchange, exchange.exchange.request.method)
 
     def run(self, app: WsgiApp) -> None:
-        """Calls the app and sends its response; whatever it raises ends here."""
+        """Calls the app and sends its response; its exceptions end here."""
         exchange = self._exchange
         if exchange.inbox.error is not None:
             return  # the peer left while the request was waiting for a worker
@@ -93,7 +93,7 @@ class WsgiRequest:
                 close = getattr(result, "close", None)
                 if close is not None:
                     close()
-        except BaseException as exc:  # noqa: BLE001  # SystemExit too: it would end the worker
+        except BaseException as exc:  # noqa: BLE001  # also SystemExit: it would end the worker
             self._fail(exc)
 
     def _input(self) -> io.BufferedIOBase:
@@ -120,7 +120,7 @@ class WsgiRequest:
             code, reason = _status(status)
             response.start(code, _encoded(headers), reason)
         finally:
-            exc_info = None  # a cycle through this frame otherwise (PEP 3333)
+            exc_info = None  # otherwise a cycle through this frame (PEP 3333)
         return self._write
 
     def _write(self, data: bytes) -> None:
@@ -133,7 +133,7 @@ class WsgiRequest:
     def _send(self, result: Iterable[bytes]) -> None:
         response = self._response
         if isinstance(result, (list, tuple)):
-            # All of it is here: one chunk, whose length is known.
+            # The whole body is here: one chunk, whose length is known.
             for chunk in result:
                 if not isinstance(chunk, bytes):
                     raise _not_bytes(chunk)
@@ -147,8 +147,8 @@ class WsgiRequest:
                 continue
             if response.complete:
                 break
-            # More than Content-Length is not sent, and then no more asked for (PEP 3333). An end
-            # that is known is not sent apart; the app is asked to its own end all the same.
+            # Bytes above Content-Length are not sent, and the iteration stops (PEP 3333). A known
+            # end is sent with the last bytes; the app is still iterated to its own end.
             left = response.left
             last = single or (left is not None and len(chunk) >= left)
             response.body(chunk[:left], more=not last)
@@ -215,7 +215,7 @@ class _Input(io.RawIOBase):
             self._continue_due = False
             if not (self._response.head_sent or inbox.unread or inbox.received):
                 exchange.send_head(CONTINUE, flush=True)
-        # The stream ends with the response, and nothing tells of it: there is none to wait for.
+        # The stream has ended with the response, and no event says so: do not wait for one.
         if self._response.complete and not (inbox.unread or inbox.received):
             raise Disconnected
         try:
@@ -225,14 +225,14 @@ class _Input(io.RawIOBase):
 
 
 def _disconnected(exchange: ThreadExchange, error: RestsockError) -> Disconnected:
-    """What the app sees of an error of its exchange; resets a peer that is idle."""
+    """The error that the app gets for an error of its exchange; resets an idle peer."""
     if isinstance(error, RequestTimeout):
         exchange.close(ResetCode.TIMEOUT, "the peer let the app wait for too long")
         connection = exchange.exchange.connection
         if connection is not None:
             why = "a request was reset, its peer let the app wait for too long"
             connection.limit_log.note_about(connection, "idle", why)
-        exchange.inbox.error = error  # of which no event tells: the app is not to wait once more
+        exchange.inbox.error = error  # no event reports it, and the app must not wait again
     return Disconnected()
 
 

@@ -1,4 +1,4 @@
-"""Messages held to a document: how they are read, what is wrong with them, and on which thread."""
+"""Validation of messages against a document: how they are read, checked, and on which thread."""
 
 from __future__ import annotations
 

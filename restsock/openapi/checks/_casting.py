@@ -1,4 +1,4 @@
-"""Makes values of the texts of parameters and forms, as their schema says."""
+"""Converts the text of parameters and forms to values, according to their schema."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ _MAX_SCHEMAS = 200  # that one schema is made of
 
 
 class Shape:
-    """What a schema says of how its values are written as text. Threads may share it.
+    """How the values of a schema are written as text. Threads may share it.
 
     Args:
-        document: where references lead to.
-        schema: the schema.
-        form: whether it is that of a form, where objects are written as JSON.
+        document: The document, for references.
+        schema: The schema.
+        form: Whether it is the schema of a form, where objects are written as JSON.
 
     Attributes:
         kind: `array`, `object` or `text`.
-        properties: those of an object, by name, from all parts of its schema.
-        lists: the names of those that are arrays.
+        properties: The properties of an object, by name, from all parts of its schema.
+        lists: The names of the properties that are arrays.
     """
 
     def __init__(self, document: Document, schema: Any, *, form: bool = False) -> None:
@@ -50,11 +50,11 @@ class Shape:
             self._schema = {**schema, "type": "object", "properties": self.properties}
 
     def cast(self, value: Any) -> Any:
-        """The value with its texts turned into numbers and such, where the schema has them.
+        """Converts the texts in a value to numbers and other types, as the schema says.
 
         Raises:
-            Unreadable: the value itself is a text and none of them. Texts inside it stay as they
-                are: the schema reports them, with a pointer.
+            Unreadable: The value itself is text that cannot be converted. Texts inside it are left
+                unchanged: the schema then reports them, with a pointer.
         """
         return self._cast(value, self._schema, 0)
 

@@ -1,4 +1,4 @@
-"""`Contract`: a document, and how strictly messages are held to it at either end."""
+"""`Contract`: a document, and how strictly messages are validated against it."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ from ._validator import Validator
 __all__ = ["MAX_BODY", "Contract", "ContractLike", "Refused"]
 
 MAX_BODY = 1024 * 1024
-"""Bytes of the largest body that is validated, by default."""
+"""The default of the largest body that is validated, in bytes."""
 
 
 class Refused(Exception):  # a result more than an error
     """A request that is not for one of the document's operations.
 
     Attributes:
-        status: what a server answers.
-        problem: why.
-        allowed: with 405 the methods that the path has.
+        status: The status with which a server answers.
+        problem: The reason.
+        allowed: With 405, the methods that the path has.
     """
 
     def __init__(self, status: int, problem: Problem, allowed: tuple[str, ...] = ()) -> None:
@@ -45,37 +45,38 @@ class Refused(Exception):  # a result more than an error
 
 
 class Contract:
-    """A document, and how strictly calls are held to it.
+    """A document, and how strictly calls are validated against it.
 
     ::
 
         contract = Contract("petstore.yaml", responses=0.1)
         session.mount("http://edge-1/", server.adapter("edge-1", openapi=contract))
 
-    A request is validated before anything is sent: path, method, parameters, media type and body.
-    A response is validated when its head is there: status, media type, header fields; and its
-    body, unless the call streams it. Bodies that come in pieces or are larger than `max_body` pass.
+    A request is validated before anything is sent: path, method, parameters, media type and body. A
+    response is validated when its head has arrived: status, media type, header fields; and its
+    body, unless the call streams it. Bodies that are sent in pieces or are larger than `max_body`
+    are not validated.
 
-    It may be used for any number of peers. A document that comes from the peer is fetched with the
-    first call, and kept as long as the adapter; that of an adapter for all peers (`suffix=`) keeps
-    those of the 1024 peers that were called last.
+    It may be used for any number of peers. A document on the peer is fetched with the first call,
+    and kept as long as the adapter. An adapter for all peers (`suffix=`) keeps the documents of the
+    1024 peers that were called last.
 
     Args:
-        spec: the name of a file, a mapping, a `Document`; or a path on the peer, which begins with
-            `/` (pass a file of such a name as a `pathlib.Path`); or `True`, to look for the
-            document where frameworks put it.
-        requests: whether requests are validated.
-        responses: whether responses are; or the share of them that is, between 0 and 1.
-        unknown_paths: `"refuse"` refuses calls to paths that the document does not have; `"pass"`
-            lets them pass.
-        max_body: bytes of the largest body that is validated.
-        max_time: seconds of processor time for the validation of one message. One that takes more
-            breaks the contract.
-        chance: random numbers in [0, 1), for the share.
+        spec: A file name, a mapping, or a `Document`; or a path on the peer, which begins with `/`
+            (pass a file with such a name as a `pathlib.Path`); or `True`, to look for the document
+            on the peer where frameworks put it.
+        requests: Whether requests are validated.
+        responses: Whether responses are validated, or the proportion of them, between 0 and 1.
+        unknown_paths: `"refuse"` refuses calls to paths that are not in the document; `"pass"` does
+            not validate them.
+        max_body: The largest body that is validated, in bytes.
+        max_time: Seconds of processor time for the validation of one message. A message that takes
+            more violates the contract.
+        chance: Returns random numbers in [0, 1), for the proportion.
 
     Raises:
-        SpecError: the document cannot be used.
-        ValueError: a number or a choice is out of range.
+        SpecError: The document cannot be used.
+        ValueError: A number or a choice is out of range.
     """
 
     def __init__(
@@ -114,18 +115,18 @@ class Contract:
 
     @cached_property
     def validator(self) -> Validator | None:
-        """The validator of the document, for any number of peers; `None` if it comes from each."""
+        """The validator of the document, for all peers; `None` if each peer has its own."""
         return None if self.document is None else Validator(self.document, seconds=self.max_time)
 
     def sampled(self) -> bool:
-        """Whether the next response is one of those that are validated."""
+        """Whether to validate the next response."""
         return self.share > 0 and (self.share >= 1 or self._chance() < self.share)
 
     def find(self, document: Document, method: str, path: str) -> Match | None:
-        """The operation of a request; `None` if the request passes without being validated.
+        """The operation of a request; `None` if the request is not validated.
 
         Raises:
-            Refused: it does not pass.
+            Refused: The request is not allowed.
         """
         match = None
         try:

@@ -1,7 +1,7 @@
-"""What servers read differently, so that what was checked might not be what is used.
+"""Requests that servers interpret differently.
 
-A check is worthless if the app reads a request differently. Such requests are refused; honest
-clients send none.
+Validation is worthless if the app interprets a request differently. Such requests are refused;
+honest clients do not send them.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 def misread(document: Document, method: str, operation: Operation | None, path: str) -> bool:
     """Whether some server would take a path for that of another operation.
 
-    Some decode a path before they take it apart, or twice, cut off what follows a ";", take a
-    backslash for a "/", or resolve dots and empty segments.
+    Some servers decode a path before they split it, or decode it twice, cut off everything after a
+    ";", treat a backslash as a "/", or resolve dots and empty segments.
 
     Args:
-        document: the contract.
-        method: in capitals.
-        operation: that of the request; `None` for a path that is not in the document.
-        path: as sent.
+        document: The contract.
+        method: The method, in capitals.
+        operation: The operation of the request; `None` for a path that is not in the document.
+        path: The path as sent.
     """
     if _ODD.search(path) is None:
         return False
@@ -49,7 +49,7 @@ def misread(document: Document, method: str, operation: Operation | None, path: 
         try:
             found = document.match(method, quote(reading, safe="/;")).operation
         except (NoSuchPath, NoSuchMethod):
-            continue  # the app will say the same, or take it for what was found here
+            continue  # the app finds the same, or nothing
         if found is not operation:
             return True
     return False
@@ -79,11 +79,11 @@ def _resolved(segments: list[str]) -> str:
 
 
 def misleads(segment: str, *, matrix: bool) -> bool:
-    """Whether servers differ in what path this segment makes, whatever the document has.
+    """Whether servers interpret this segment differently, whatever the document contains.
 
     Args:
-        segment: as sent.
-        matrix: whether the contract wants what follows a ";" there.
+        segment: The segment as sent.
+        matrix: Whether the contract has matrix parameters (after a ";") there.
     """
     try:
         text = unquote(segment, errors="strict")
@@ -108,13 +108,13 @@ def takes_matrix(document: Document, operation: Operation) -> bool:
 
 
 class Declared(NamedTuple):
-    """A name by which something is given.
+    """The name of a parameter or a form field.
 
     Attributes:
         where: `query`, `header`, `cookie`, or `body` for a form.
-        name: as the document spells it.
-        many: whether it may be given several times: a list.
-        deep: whether `name[...]` belongs to it.
+        name: The name in the document.
+        many: Whether it may be given several times, for a list.
+        deep: Whether `name[...]` belongs to it.
     """
 
     where: str
@@ -124,7 +124,7 @@ class Declared(NamedTuple):
 
 
 def ambiguities(declared: Sequence[Declared], parameters: Parameters) -> Iterator[Problem]:
-    """Those of an operation's names for which it is not certain what an app will read."""
+    """The names of an operation that apps may interpret differently."""
     for each in declared:
         detail = _ambiguity(each, declared, parameters)
         if detail is not None:

@@ -1,4 +1,4 @@
-"""The parameters of a message, taken apart as they were sent."""
+"""The parameters of a message, split as they were sent."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ _UNENCODED = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _COOKIE = re.compile(r'(?:"[\x21\x23-\x5b\x5d-\x7e ,]*"|[\x21\x23-\x5b\x5d-\x7e ,]*)')
 
 
-class Unreadable(ValueError):  # a result, whose words are the detail of a problem
-    """A text is not what its style or its type says."""
+class Unreadable(ValueError):  # a result, whose message is the detail of a problem
+    """A text does not match its style or its type."""
 
 
 class Parameters:
-    """Where parameters are, taken apart but not decoded: a name may have several values.
+    """The parameters of a message, split but not decoded: a name may have several values.
 
     Args:
-        path: the variables of the path, decoded.
-        query: as sent.
-        headers: as sent.
+        path: The variables of the path, decoded.
+        query: The query as sent.
+        headers: The header fields as sent.
 
     Attributes:
-        query: decoded names, with their values as sent.
+        query: Decoded names, with their values as sent.
     """
 
     def __init__(self, path: Mapping[str, str], query: str, headers: Headers) -> None:
@@ -44,7 +44,7 @@ class Parameters:
 
     @cached_property
     def fields(self) -> dict[str, str]:
-        """Header fields by their names in lower case; repeated ones joined (RFC 9110, 5.3)."""
+        """Header fields by name in lower case; repeated ones joined (RFC 9110, section 5.3)."""
         joined: dict[str, str] = {}
         for name, value in self._headers:
             key = name.decode("latin-1").lower()
@@ -56,7 +56,7 @@ class Parameters:
 
     @cached_property
     def cookies(self) -> Mapping[str, list[str]]:
-        """The cookies, encoded as in a query; a comma, which separates items, is left."""
+        """The cookies, encoded as in a query; a comma, which separates items, is kept."""
         found: dict[str, list[str]] = {}
         for name, value in self._read_cookies():
             if len(value) > 1 and value[0] == value[-1] == '"':
@@ -66,12 +66,12 @@ class Parameters:
 
     @cached_property
     def odd_cookies(self) -> Set[str]:
-        """The names of cookies whose values servers read differently, such as a quote inside."""
+        """The names of cookies whose values servers interpret differently: with a quote, say."""
         return {name for name, value in self._read_cookies() if _COOKIE.fullmatch(value) is None}
 
     @cached_property
     def spelled(self) -> Mapping[str, set[str]]:
-        """The names in the query, by what they are to a server that reads them loosely."""
+        """The names in the query, by their form for a lenient server."""
         found: dict[str, set[str]] = {}
         for name in self.query:
             found.setdefault(loose(name), set()).add(name)
@@ -84,7 +84,7 @@ class Parameters:
 
     @cached_property
     def spelled_fields(self) -> Mapping[str, list[str]]:
-        """The names of header fields in lower case, each time, by what they are to a CGI server."""
+        """The names of header fields in lower case, with repetitions, by their form in CGI."""
         found: dict[str, list[str]] = {}
         for name, _ in self._headers:
             text = name.decode("latin-1").lower()
@@ -95,7 +95,7 @@ class Parameters:
         """The first value of a parameter, decoded.
 
         Raises:
-            Unreadable: it is not percent-encoded UTF-8.
+            Unreadable: It is not percent-encoded UTF-8.
         """
         if where == "path":
             return self._path.get(name)
@@ -105,7 +105,7 @@ class Parameters:
         return None if values is None else decoded(values[0])
 
     def _read_cookies(self) -> Iterator[tuple[str, str]]:
-        """The cookies in order, as often as they are there, with their values as sent."""
+        """The cookies in order, with repetitions and with their values as sent."""
         for pair in self.fields.get("cookie", "").split(";"):
             name, equals, value = (part.strip(" \t") for part in pair.partition("="))
             if equals and name:
@@ -113,12 +113,12 @@ class Parameters:
 
 
 def loose(name: str) -> str:
-    """A name as the most careless server reads it: `N`, `n[]` and `n[a]` are `n`."""
+    """A name as the most lenient server sees it: `N`, `n[]` and `n[a]` are `n`."""
     return name.partition("[")[0].casefold()
 
 
 def loose_field(name: str) -> str:
-    """The same of a header field."""
+    """The same for a header field."""
     return name.lower().replace("_", "-")
 
 
@@ -126,7 +126,7 @@ def decoded(text: str) -> str:
     """A text of a query or a form, decoded.
 
     Raises:
-        Unreadable: it is not percent-encoded UTF-8. What servers make of that differs.
+        Unreadable: It is not percent-encoded UTF-8, which servers handle differently.
     """
     try:
         if "%" not in text or _UNENCODED.search(text) is None:

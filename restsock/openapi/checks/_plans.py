@@ -1,4 +1,4 @@
-"""What a document says of the messages of one operation, and what it takes to check them."""
+"""What a document says about the messages of one operation, prepared for validation."""
 
 from __future__ import annotations
 
@@ -42,13 +42,13 @@ _TEXT_CHARSETS = (*_JSON_CHARSETS, "iso-8859-1", "latin-1")
 
 
 class BodyPlan(NamedTuple):
-    """What is to be done with a body of one media type.
+    """How to validate a body of one media type.
 
     Attributes:
-        kind: how it is read.
-        media_type: as the document has it; perhaps a range.
-        validator: of its schema; `None` if the body is not validated.
-        form: reads and validates a form.
+        kind: How it is parsed.
+        media_type: The media type in the document, which may be a range.
+        validator: The validator of its schema; `None` if the body is not validated.
+        form: Parses and validates a form.
     """
 
     kind: Kind
@@ -58,11 +58,11 @@ class BodyPlan(NamedTuple):
 
     @property
     def whole(self) -> bool:
-        """Whether the body has to be there as a whole to be validated."""
+        """Whether validation needs the whole body."""
         return self.validator is not None
 
     def check(self, content_type: str, body: bytes) -> Iterable[Problem]:
-        """What is wrong with a body that is there as a whole."""
+        """Validates a whole body; returns its problems."""
         charset = charset_of(content_type)
         if charset not in (_TEXT_CHARSETS if self.kind == "text" else _JSON_CHARSETS):
             return [problem("header", "has a charset that is not read here", name="Content-Type")]
@@ -79,13 +79,13 @@ class BodyPlan(NamedTuple):
 
 
 class MessagePlan(NamedTuple):
-    """What an operation says of its requests, or of its responses with one status.
+    """How to validate the requests of an operation, or its responses with one status.
 
     Attributes:
-        readers: for the parameters of a request, or the header fields of a response.
-        declared: the names by which those are given.
-        bodies: by media type or range; empty if no body is described.
-        required: whether there has to be a body.
+        readers: The readers for the parameters of a request, or the header fields of a response.
+        declared: The names of those.
+        bodies: The plans by media type or range; empty if no body is described.
+        required: Whether a body is required.
     """
 
     readers: tuple[Reader, ...]
@@ -94,7 +94,7 @@ class MessagePlan(NamedTuple):
     required: bool
 
     def body(self, content_type: str | None) -> BodyPlan | None:
-        """The plan for a body of this type; `None` when the contract has none."""
+        """The plan for a body of this type; `None` if the contract has none."""
         if content_type is None or not self.bodies:
             return None
         plan = self.bodies.get(content_type)
@@ -103,7 +103,7 @@ class MessagePlan(NamedTuple):
         return plan
 
     def wrong_type(self, content_type: str | None) -> Problem:
-        """What is wrong with a media type for which there is no plan."""
+        """The problem with a media type for which there is no plan."""
         what = "is missing; it is" if content_type is None else "is not one of the contract:"
         detail = f"the media type {what} {' or '.join(self.bodies)}"
         return problem("header", detail, name="Content-Type")
@@ -111,7 +111,7 @@ class MessagePlan(NamedTuple):
     def whole_body(
         self, method: bytes, status: int, headers: Headers, max_body: int
     ) -> BodyPlan | None:
-        """The plan for a response's body to be validated; `None` if it passes, or is too large."""
+        """The plan for a response body; `None` if it is not validated, or is too large."""
         if method == b"HEAD" or status in (204, 205, 304):
             return None
         length = next(iter(values_of(headers, b"content-length")), b"")
@@ -121,7 +121,7 @@ class MessagePlan(NamedTuple):
         return plan if plan is not None and plan.whole else None
 
     def check(self, parameters: Parameters) -> Iterable[Problem]:
-        """What is wrong with the parameters, or the header fields."""
+        """Validates the parameters, or the header fields; returns their problems."""
         found = list(ambiguities(self.declared, parameters))
         return found or chain.from_iterable(each.check(parameters) for each in self.readers)
 
@@ -135,7 +135,7 @@ def make_plan(
     """Makes a plan of the parameters of a request, or headers of a response, and of its object.
 
     Raises:
-        SpecError: a part of the document cannot be used.
+        SpecError: A part of the document cannot be used.
         ValueError: OpenAPI does not have a location or style.
     """
     readers = tuple(
@@ -161,8 +161,8 @@ class SchemaValidators:
     """Makes the validator of each schema once.
 
     Args:
-        document: what the schemas are in.
-        cls: jsonschema's class for those that name no dialect.
+        document: The document with the schemas.
+        cls: The class of jsonschema for schemas without a dialect.
     """
 
     def __init__(self, document: Document, cls: Any) -> None:
@@ -179,7 +179,7 @@ class SchemaValidators:
         """The validator of a schema; `None` if there is nothing to validate.
 
         Raises:
-            SpecError: its dialect is unknown.
+            SpecError: Its dialect is unknown.
         """
         schema = self._document.resolve(schema, alone=True)
         if schema is None or schema is True:
@@ -206,7 +206,7 @@ class SchemaValidators:
 
 
 def content_type_of(headers: Headers) -> str | None:
-    """The Content-Type; `None` without one, and "", which nothing matches, if there are several."""
+    """The Content-Type; `None` without one; if there are several, "", which nothing matches."""
     found = values_of(headers, b"content-type")
     if not found:
         return None
@@ -214,7 +214,7 @@ def content_type_of(headers: Headers) -> str | None:
 
 
 def _says_something(schema: object, *, text: bool) -> bool:
-    """Whether a schema forbids anything, so that the body is needed to find it."""
+    """Whether a schema forbids anything, so that the body has to be validated."""
     if not isinstance(schema, Mapping):
         return schema is False
     words = set(schema) - _ANNOTATIONS

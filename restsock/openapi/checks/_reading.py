@@ -1,4 +1,4 @@
-"""Reads parameters, header fields and forms as their `style` says, and validates what was read.
+"""Parses parameters, header fields and forms according to their `style`, and validates them.
 
 The rules are those of "Style Examples" in OpenAPI 3.1, and of the Encoding Object for forms.
 """
@@ -32,17 +32,17 @@ class _Missing(Exception):  # a result
 
 
 class Reader:
-    """Reads and validates one parameter or header field. Threads may share it.
+    """Parses and validates one parameter or header field. Threads may share it.
 
     Args:
-        document: where references lead to.
-        parameter: what the document says of it.
-        validator: of its schema; `None` if that forbids nothing.
-        where: what its problems are said to be in, if that is not its location.
+        document: The document, for references.
+        parameter: Its description in the document.
+        validator: The validator of its schema; `None` if that forbids nothing.
+        where: The `in` of its problems, if that is not its location.
 
     Attributes:
-        name: its name.
-        declared: the names by which it is given.
+        name: Its name.
+        declared: The names under which it may be sent.
     """
 
     def __init__(
@@ -83,13 +83,13 @@ class Reader:
             yield Declared(self._where, self.name, many, self._style == "deepObject")
 
     def claims(self, name: str) -> bool:
-        """Whether a name of a query or a form is read here."""
+        """Whether a name in a query or a form belongs to this parameter."""
         if self._style == "deepObject":
             return name.startswith(self.name + "[") and name.endswith("]")
         return name in self._shape.properties if self._spread else name == self.name
 
     def check(self, parameters: Parameters) -> Iterator[Problem]:
-        """What is wrong with it."""
+        """Validates it; yields its problems."""
         try:
             value = self.read(parameters)
         except _Missing:
@@ -106,8 +106,8 @@ class Reader:
         """Its value.
 
         Raises:
-            _Missing: it is not there.
-            Unreadable, NotJSON: it is not written as it has to be.
+            _Missing: The parameter is missing.
+            Unreadable, NotJSON: It is not in the right format.
         """
         if self._media is None and self._from in ("query", "cookie"):
             value = self._read_pairs(parameters)
@@ -149,18 +149,18 @@ class Reader:
 
 
 class FormReader:
-    """Reads and validates a urlencoded form. Threads may share it.
+    """Parses and validates a urlencoded form. Threads may share it.
 
     Args:
-        document: where references lead to.
-        content: the Media Type Object.
-        validator: of its schema.
+        document: The document, for references.
+        content: The Media Type Object.
+        validator: The validator of its schema.
     """
 
     def __init__(self, document: Document, content: Mapping[str, Any], validator: Any) -> None:
         self._validator = validator
         self._shape = Shape(document, content.get("schema"), form=True)
-        # The properties that are not written as usual.
+        # The properties with an encoding of their own.
         self._encoded: dict[str, Reader] = {}
         for name, node in (content.get("encoding") or {}).items():
             encoding = document.resolve(node) or {}
@@ -182,10 +182,10 @@ class FormReader:
         self._declared = (*plain, *chain.from_iterable(encoded))
 
     def check(self, text: str) -> Iterator[Problem]:
-        """What is wrong with a form.
+        """Validates a form; yields its problems.
 
         Args:
-            text: the form, as sent.
+            text: The form, as sent.
         """
         parameters = Parameters({}, text, ())
         ambiguous = list(ambiguities(self._declared, parameters))

@@ -1,11 +1,11 @@
 """Persistent threads that validate, so that the loop does not.
 
-There are few threads, since what they do holds the interpreter's lock: more of them would only take
-longer each.
+There are few threads, since they hold the interpreter's lock while they work: with more threads,
+each would only take longer.
 
-They are shared fairly. Jobs wait by the connection that they are from; connections have their
-turns, and none has more than half of the threads. A job that is not waited for any more stops at
-its next step, see `_work`, so a time-out of its request frees the thread, too.
+They are shared fairly. Jobs are queued by connection; connections take turns, and none uses more
+than half of the threads. A job whose result is no longer needed stops at its next step (see
+`_work`), so a timeout of its request frees the thread, too.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ class Job:
     """A piece of work, and what to do with its result.
 
     Args:
-        work: runs in a thread.
-        done: runs on the loop, with the result, or with the exception that came instead.
+        work: Runs in a thread.
+        done: Runs on the loop, with the result or the exception.
     """
 
     __slots__ = ("done", "error", "result", "work")
@@ -46,12 +46,12 @@ class Job:
         self.error: BaseException | None = None
 
     def forget(self) -> None:
-        """The result is not wanted any more: what it refers to is freed soon. On the loop."""
+        """Drops the result, so that the memory of the job is freed soon. On the loop."""
         self.work = self.done = None
 
     @property
     def forgotten(self) -> bool:
-        """Whether that was said."""
+        """Whether the result was dropped."""
         return self.work is None
 
 
@@ -59,9 +59,9 @@ class Threads:
     """A pool of threads, started as they are needed.
 
     Args:
-        number: how many, at most.
-        grace: seconds that jobs under way may take when it stops.
-        seconds: of processor time, for each job.
+        number: The maximum number of threads.
+        grace: Seconds that running jobs may take when it stops.
+        seconds: Seconds of processor time for each job.
     """
 
     def __init__(self, *, number: int, grace: float, seconds: float = SECONDS) -> None:
@@ -72,14 +72,14 @@ class Threads:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Lets jobs be submitted.
+        """Runs jobs while the block runs.
 
-        At the end those under way may finish, within the grace, whatever cancels the surroundings;
-        then the threads end. One that is stuck is left alone, as a daemon.
+        At the end running jobs may finish within the grace period, even if this is cancelled; then
+        the threads end. A stuck thread is left alone, as a daemon.
         """
         if self._pool is not None:
             raise RuntimeError("this handler is running already")
-        over = False  # nothing waits any more
+        over = False  # whether nothing waits any longer
 
         def work(job: Job) -> None:
             if job.work is not None:
@@ -109,12 +109,12 @@ class Threads:
         """Queues a job. On the loop; does not block.
 
         Args:
-            job: the job.
-            key: whose it is: jobs of one key share their turn, and have half of the threads at
-                most. Without one there is no such limit.
+            job: The job.
+            key: The owner: jobs of one owner share their turn, and use at most half of the
+                threads. Without an owner there is no such limit.
 
         Raises:
-            RuntimeError: it is not running.
+            RuntimeError: The threads are not running.
         """
         if self._pool is None:
             raise RuntimeError("nothing is validated here now")
@@ -122,7 +122,7 @@ class Threads:
 
 
 def _finish(job: Job) -> None:
-    """Does what is after a job. On the loop."""
+    """Calls `done` of a job. On the loop."""
     if job.done is not None:
         try:
             job.done(job.result, job.error)
@@ -133,14 +133,14 @@ def _finish(job: Job) -> None:
 async def beside_the_loop(
     function: Callable[..., _Result], *args: Any, seconds: float = SECONDS
 ) -> _Result:
-    """Runs work that is bounded by `_work` in a thread of trio's.
+    """Runs work that is limited by `_work` in a thread of trio.
 
-    A cancellation does not wait for the thread: that stops at its next step.
+    If cancelled, this does not wait for the thread, which stops at its next step.
 
     Args:
-        function: what to do.
-        args: for it.
-        seconds: of processor time that it may take.
+        function: The function to run.
+        args: Its arguments.
+        seconds: Seconds of processor time that it may take.
     """
     over = False
 

@@ -1,11 +1,11 @@
-"""Validates messages against a document. Blocking, takes up to a millisecond: not for the loop.
+"""Validates messages against a document. It blocks for up to a millisecond: not for the loop.
 
-- A status of 300 and above that the document does not name is allowed: "The documentation is not
+- A status of 300 and above that is not in the document is allowed: "The documentation is not
   necessarily expected to cover all possible HTTP response codes" (OpenAPI 3.1, "Responses Object").
-  An undocumented success is not.
-- Bodies are validated if they are JSON, forms or text, and their schema forbids anything. Of all
+  An undocumented success is not allowed.
+- Bodies are validated if they are JSON, forms or text, and their schema forbids anything. For all
   others, such as multipart and XML, only the media type is checked.
-- `security` is not checked: what a request may do is for the app to decide.
+- `security` is not checked: the app decides what a request may do.
 """
 
 from __future__ import annotations
@@ -45,12 +45,13 @@ __all__ = ["Validator"]
 class Validator:
     """Validates the messages of one document. Any number of threads may share one.
 
-    `request` and `response` tell in advance, at no cost, what of a message is needed; `check_*`
-    return what is wrong.
+    `request` and `response` say in advance, without cost, which parts of a message are needed;
+    `check_*` return the problems.
 
     Args:
-        document: the contract.
-        seconds: of processor time for each part of a message. One that takes more is wrong.
+        document: The contract.
+        seconds: Seconds of processor time for each part of a message. If it takes more, that is a
+            problem, too.
     """
 
     def __init__(self, document: Document, *, seconds: float = SECONDS) -> None:
@@ -67,10 +68,10 @@ class Validator:
             self._write = self._read = SchemaValidators(document, cls)
 
     def prepare(self) -> None:
-        """Makes what is needed to validate, for all operations.
+        """Prepares the validation of all operations.
 
         Raises:
-            SpecError: a part of the document cannot be used.
+            SpecError: A part of the document cannot be used.
         """
         for operation in self.document.operations:
             self.request(operation)
@@ -79,7 +80,7 @@ class Validator:
                     self.response(operation, int(status))
 
     def request(self, operation: Operation) -> MessagePlan:
-        """What the document says of this operation's requests."""
+        """The plan for the requests of this operation."""
         key = (operation.method, operation.path)
         plan = self._requests.get(key)
         if plan is None:
@@ -89,7 +90,7 @@ class Validator:
         return plan
 
     def response(self, operation: Operation, status: int) -> MessagePlan | None:
-        """What it says of responses with this status; `None` if it does not have the status."""
+        """The plan for responses with this status; `None` if the document does not have it."""
         key = (operation.method, operation.path, status)
         if key in self._responses:
             return self._responses[key]
@@ -130,7 +131,7 @@ class Validator:
         plan: BodyPlan | None = None,
         body: bytes = b"",
     ) -> list[Problem]:
-        """What is wrong with a request: its parameters, and its body by a plan that wants it."""
+        """The problems of a request: of its parameters, and of its body if its plan needs it."""
         expected = self.request(match.operation)
         return self._check(expected, "query", match.variables, query, headers, plan, body)
 
@@ -142,12 +143,12 @@ class Validator:
         plan: BodyPlan | None = None,
         body: bytes = b"",
     ) -> list[Problem]:
-        """What is wrong with its header fields, and with its body by a plan that wants it."""
+        """The problems of a response: of its fields, and of its body if its plan needs it."""
         expected = self.response(match.operation, status)
         return self._check(expected, "header", {}, "", headers, plan, body)
 
     def check_status(self, match: Match, status: int, content_type: str | None) -> list[Problem]:
-        """What is wrong with status and media type of a response. Costs nothing."""
+        """The problems of the status and the media type of a response. Costs nothing."""
         plan = self.response(match.operation, status)
         if plan is None:
             if 200 <= status < 300:
@@ -183,7 +184,7 @@ class Validator:
         return found
 
     def _bounded(self, where: str, check: Callable[[], Iterable[Problem]]) -> list[Problem]:
-        """What a check finds, or that it takes too much."""
+        """The problems that a check finds, or the problem that it takes too long."""
         try:
             with within(self._seconds):
                 return list(islice(check(), MAX_ERRORS))

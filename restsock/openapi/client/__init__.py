@@ -1,1 +1,1 @@
-"""The caller's end: calls by operation, and calls that are held to a contract."""
+"""The caller's end: calls by operation, and validated calls."""

@@ -1,7 +1,7 @@
 """Request bodies as they are sent: Python values to bytes, by media type.
 
-If the caller names none of the offered media types, the value decides: JSON, if offered, for what
-is neither text, bytes nor a file; otherwise the first that can carry the value.
+If the caller does not choose a media type, the value decides: JSON, if offered, for values other
+than text, bytes and files; otherwise the first media type that can represent the value.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ _CHUNK = 64 * 1024  # bytes of a file at a time
 
 
 class Body(NamedTuple):
-    """A body and what it is.
+    """A body and its type.
 
     Attributes:
-        content: bytes, or pieces that are made as they are sent.
-        content_type: with its parameters: charset, boundary.
+        content: Bytes, or pieces that are produced while they are sent.
+        content_type: The content type with its parameters: charset, boundary.
     """
 
     content: Content
@@ -45,12 +45,12 @@ def encode_body(value: Any, offered: Mapping[str, Any], wanted: str | None = Non
     """Encodes a body. Bytes are sent as they are, whatever the media type.
 
     Args:
-        value: the body.
-        offered: the `content` of the Request Body Object: media types or ranges of them.
-        wanted: the content type that the caller asks for.
+        value: The body.
+        offered: The `content` of the Request Body Object: media types or media ranges.
+        wanted: The content type that the caller has chosen.
 
     Raises:
-        Unserializable: the contract does not offer it, or it cannot represent the value.
+        Unserializable: The contract does not offer that type, or it cannot represent the value.
     """
     media_type = _chosen(value, list(offered), wanted)
     if isinstance(value, _BINARY):
@@ -98,7 +98,7 @@ def _chosen(value: Any, offered: list[str], wanted: str | None) -> str:
 
 
 def _natural(value: Any) -> str:
-    """The media type of a value by itself."""
+    """The default media type of a value."""
     if isinstance(value, str):
         return "text/plain"
     binary = isinstance(value, _BINARY) or _is_stream(value)
@@ -129,7 +129,7 @@ def _encoded_text(value: str, media_type: str) -> bytes:
 
 
 def _is_stream(value: Any) -> bool:
-    """Whether a value gives its bytes piece by piece: a file, an iterator, an async iterable."""
+    """Whether a value produces its bytes in pieces: a file, an iterator, an async iterable."""
     return hasattr(value, "read") or hasattr(value, "__next__") or hasattr(value, "__aiter__")
 
 

@@ -1,4 +1,4 @@
-"""Operations that can be called: over a `requests.Session`, or over a `Requester`.
+"""Operations that can be called: with a `requests.Session`, or with a `Requester`.
 
 `_operations.py` makes the request of a call; here it is validated and sent.
 """
@@ -39,15 +39,15 @@ _Result = TypeVar("_Result")
 
 @dataclass(frozen=True, slots=True)
 class CallOptions:
-    """What holds for a call besides its arguments.
+    """The options of a call, besides its arguments.
 
     Attributes:
-        contract: `None` if nothing is validated.
-        base_url: scheme and authority; of an async operation the scheme alone, or "".
-        base_path: in front of the paths, instead of the one from `servers`.
-        timeout: seconds, or what `requests` takes.
-        headers: fields of each request.
-        content_type: that of the body; `None` if it follows from the value.
+        contract: The contract; `None` without validation.
+        base_url: Scheme and authority; for an async operation only the scheme, or "".
+        base_path: The base path, instead of the one from `servers`.
+        timeout: Seconds, or a `timeout` of `requests`.
+        headers: Additional header fields of each request.
+        content_type: The content type of the body; `None` if it follows from the value.
     """
 
     contract: BoundContract | None
@@ -64,9 +64,9 @@ class BoundOperation:
     Its `__doc__` and `__signature__` are those of the contract, for `help()` and for editors.
 
     Attributes:
-        id: its `operationId`; `None` where the document gives it none.
-        method: in capitals.
-        path: its template.
+        id: Its `operationId`; `None` if the document has none.
+        method: Its method, in capitals.
+        path: Its path template.
     """
 
     def __init__(self, arguments: Arguments, options: CallOptions, transport: Any) -> None:
@@ -87,14 +87,14 @@ class BoundOperation:
         headers: Mapping[str, str] | None = None,
         content_type: str | None = None,
     ) -> _Self:
-        """The same operation with other options. The keywords of a call are only its parameters.
+        """The same operation with other options; the keywords of a call are only parameters.
 
             api.uploadPhoto.using(timeout=60, content_type="image/png")(number=7, body=data)
 
         Args:
-            timeout: instead of the client's; `None` for none.
-            headers: in addition to the client's; they win over header parameters, too.
-            content_type: which of the media types that the contract offers the body is.
+            timeout: Replaces the client's timeout; `None` is no timeout.
+            headers: Added to the client's headers; they also override header parameters.
+            content_type: The media type of the body, one of those in the contract.
         """
         options = self._options
         made = copy(self)
@@ -107,10 +107,10 @@ class BoundOperation:
         return made
 
     def prepare(self, /, *args: Any, **arguments: Any) -> PreparedCall:
-        """The request that a call with these arguments would send.
+        """The request that a call with these arguments would send. Nothing is sent.
 
         Raises:
-            ArgumentError: they do not fit.
+            ArgumentError: The arguments do not fit the operation.
         """
         key = self._arguments.key
         if args:
@@ -133,10 +133,10 @@ class BoundOperation:
     def _check(
         self, call: PreparedCall, fields: list[tuple[str | bytes, str | bytes]]
     ) -> object | None:
-        """Validates a request; returns what is needed to check its response.
+        """Validates a request; returns the `checks` for its response.
 
         Raises:
-            RequestValidationError: it breaks the contract.
+            RequestValidationError: The request violates the contract.
         """
         contract = self._options.contract
         if contract is None:
@@ -164,26 +164,26 @@ class BlockingOperation(BoundOperation):
     _transport: requests.Session
 
     def __call__(self, /, *args: Any, **arguments: Any) -> requests.Response:
-        """Calls it and reads the whole answer.
+        """Calls it and reads the whole response.
 
         Raises:
-            ArgumentError: the call does not fit the operation. Nothing was sent.
-            RequestValidationError: a value breaks the contract. Nothing was sent.
-            ResponseValidationError: the answer breaks it.
-            OperationFailed: the status is 400 or more.
-            requests.RequestException: as from the session; and what its adapters raise.
+            ArgumentError: The call does not fit the operation. Nothing was sent.
+            RequestValidationError: A value violates the contract. Nothing was sent.
+            ResponseValidationError: The response violates the contract.
+            OperationFailed: The status is 400 or more.
+            requests.RequestException: As from the session; and what its adapters raise.
         """
         return self._send(self.prepare(*args, **arguments), stream=False)
 
     @contextmanager
     def stream(self, /, *args: Any, **arguments: Any) -> Iterator[requests.Response]:
-        """Calls it; the block runs once the head is there, and its end closes the answer.
+        """Calls it; the block runs once the head has arrived, and its end closes the response.
 
             with api.feed.stream(every=0.1) as response:
                 for line in response.iter_lines(): ...
 
         Raises:
-            ArgumentError, OperationFailed, requests.RequestException: as a call.
+            ArgumentError, OperationFailed, requests.RequestException: As for a call.
         """
         with self._send(self.prepare(*args, **arguments), stream=True) as response:
             yield response
@@ -206,8 +206,8 @@ class BlockingOperation(BoundOperation):
         checks = None
         if not getattr(session.get_adapter(url), "has_contract", False):
             checks = self._check(*self._completed(call))
-        # By the jar of the session, so that its own cookies go along. Of cookies with one name it
-        # would keep the last, so they are one to it.
+        # Through the jar of the session, so that its own cookies are sent, too. The jar keeps only
+        # one cookie of a name, so those of the same name are joined.
         cookies: dict[str, str] = {}
         for name, value in call.cookies:
             cookies[name] = f"{cookies[name]}; {name}={value}" if name in cookies else value
@@ -231,7 +231,7 @@ class BlockingOperation(BoundOperation):
     def _completed(
         self, call: PreparedCall
     ) -> tuple[PreparedCall, list[tuple[str | bytes, str | bytes]]]:
-        """A call with what the session adds to it, as far as parameters are concerned."""
+        """A call with the parameters that the session adds."""
         session = self._transport
         own = {name.lower() for name in call.headers}
         taken = {name for name, _ in call.cookies}
@@ -264,14 +264,14 @@ class AsyncOperation(BoundOperation):
     _transport: Requester
 
     async def __call__(self, /, *args: Any, **arguments: Any) -> Response:
-        """Calls it and reads the whole answer.
+        """Calls it and reads the whole response.
 
         Raises:
-            ArgumentError: the call does not fit the operation. Nothing was sent.
-            RequestValidationError: a value breaks the contract. Nothing was sent.
-            ResponseValidationError: the answer breaks it.
-            OperationFailed: the status is 400 or more.
-            RestsockError: as from `Requester.request`; `may_have_run` says whether to retry.
+            ArgumentError: The call does not fit the operation. Nothing was sent.
+            RequestValidationError: A value violates the contract. Nothing was sent.
+            ResponseValidationError: The response violates the contract.
+            OperationFailed: The status is 400 or more.
+            RestsockError: As from `Requester.request`; a retry is safe if `may_have_run` is false.
 
         If cancelled, the stream is reset and the peer's app learns of it.
         """
@@ -290,15 +290,16 @@ class AsyncOperation(BoundOperation):
 
     @asynccontextmanager
     async def stream(self, /, *args: Any, **arguments: Any) -> AsyncIterator[StreamedResponse]:
-        """Calls it; the block runs once the head is there, and its end ends the exchange.
+        """Calls it; the block runs once the head has arrived, and its end ends the exchange.
 
             async with api.feed.stream(every=0.1) as response:
                 async for data in response: ...
 
-        The client's time-out does not apply here: use `trio.fail_after`.
+        The client's timeout does not apply here: use `trio.fail_after`. If the block is left before
+        the end of the body, or cancelled, the stream is reset.
 
         Raises:
-            ArgumentError, OperationFailed, RestsockError: as a call.
+            ArgumentError, OperationFailed, RestsockError: As for a call.
         """
         call = self.prepare(*args, **arguments)
         checks = await self._checks(call)
@@ -330,13 +331,13 @@ class AsyncOperation(BoundOperation):
             await self._in_thread(self._check_response, checks, status, headers, response, content)
 
     async def _in_thread(self, function: Callable[..., _Result], *args: Any) -> _Result:
-        """Validates beside the loop, which it would hold up for a millisecond or so."""
+        """Validates in a thread, since it would block the loop for about a millisecond."""
         assert self._options.contract is not None
         return await beside_the_loop(function, *args, seconds=self._options.contract.max_time)
 
 
 def _params(session: requests.Session) -> list[tuple[str, Any]]:
-    """What a session adds to each query."""
+    """The parameters that a session adds to each query."""
     params: Any = session.params
     if isinstance(params, Mapping):
         params = params.items()
@@ -346,7 +347,7 @@ def _params(session: requests.Session) -> list[tuple[str, Any]]:
 
 
 async def _pieces(body: Iterator[bytes]) -> AsyncIterator[bytes]:
-    """Pieces that may take their time, a file's for example, made beside the loop."""
+    """Pieces that may block, those of a file for example, read in a thread."""
     while (piece := await trio.to_thread.run_sync(next, body, None)) is not None:
         yield piece
 

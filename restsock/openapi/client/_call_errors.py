@@ -1,10 +1,10 @@
-"""What a call of an operation raises, besides what its transport does.
+"""The errors of calls of operations, besides those of the transport.
 
 ::
 
     RestsockError
     ├── UnknownOperation         (also an `AttributeError`) the contract has no such operation
-    ├── OperationFailed          the answer's status is 400 or more
+    ├── OperationFailed          the status of the response is 400 or more
     └── ... RequestValidationError
             └── ArgumentError    (also a `TypeError`) the call does not fit the operation
                 ├── UnknownParameter
@@ -35,7 +35,7 @@ __all__ = [
     "failure_of",
 ]
 
-# Of the peer's own words in a message, in characters.
+# How many characters of the peer's text a message contains.
 _MAX_WORDS = 300
 
 
@@ -46,11 +46,11 @@ class UnknownOperation(RestsockError, AttributeError):
 
 
 class ArgumentError(RequestValidationError, TypeError):
-    """A call does not fit its operation. Nothing was sent; sent again it would fail again.
+    """The arguments do not fit the operation. Nothing was sent; a retry would fail again.
 
     Attributes:
-        operation: the operation's id (or method and path).
-        parameter: the argument's name; `None` if it is the body.
+        operation: The operation's id (or method and path).
+        parameter: The name of the argument; `None` for the body.
     """
 
     def __init__(
@@ -75,17 +75,17 @@ class BadParameter(ArgumentError):
 
 
 class BadBody(ArgumentError):
-    """The body is missing, or unwanted, or its media type cannot represent it."""
+    """The body is missing, or not allowed, or its media type cannot represent it."""
 
 
 class OperationFailed(RestsockError):
-    """The answer's status is 400 or more. Whether a retry is safe depends on the API.
+    """The status of the response is 400 or more. Whether a retry is safe depends on the API.
 
     Attributes:
-        operation: the operation's id (or method and path).
-        status: of the answer.
-        response: the answer, its body read: a `requests.Response`, or a `restsock.Response`.
-        problem: the body, when it is an object of `application/problem+json` (RFC 9457), else
+        operation: The operation's id (or method and path).
+        status: The status code of the response.
+        response: The response with its body: a `requests.Response`, or a `restsock.Response`.
+        problem: The body, if it is an object of `application/problem+json` (RFC 9457); otherwise
             `None`.
     """
 
@@ -104,7 +104,7 @@ class OperationFailed(RestsockError):
 def failure_of(
     operation: str, status: int, content_type: str, body: bytes, response: Any
 ) -> OperationFailed:
-    """Makes the error of an answer, from its parts."""
+    """Makes the error for a response, from its parts."""
     try:
         words = HTTPStatus(status).phrase
     except ValueError:
@@ -114,7 +114,7 @@ def failure_of(
         try:
             problem = json.loads(body)
         except (ValueError, RecursionError):
-            pass  # the status has said what matters
+            pass  # the status says what matters
     if isinstance(problem, dict):
         said = [problem.get(key) for key in ("title", "detail")]
         words = ": ".join(dict.fromkeys(text for text in said if text and isinstance(text, str)))

@@ -1,4 +1,4 @@
-"""`Catalog`: the operations of a document, and the requests of calls, without sending them."""
+"""`Catalog`: the operations of a document, and the requests of calls, without sending."""
 
 from __future__ import annotations
 
@@ -21,17 +21,16 @@ __all__ = ["Catalog"]
 
 
 class Catalog:
-    """The operations of a document: for those who send the requests by themselves.
+    """The operations of a document, for code that sends the requests itself.
 
-    It blocks for as long as a check takes; see `restsock.openapi.OpenAPIHandler`. Threads may share
-    it.
+    Its checks block; see `restsock.openapi.OpenAPIHandler`. Threads may share it.
 
     Args:
-        spec: the document, or a `Contract` with options.
+        spec: The document, or a `Contract` with options.
 
     Raises:
-        SpecError: the document cannot be used.
-        ValueError: it is not here: a path on a peer, or `True`.
+        SpecError: The document cannot be used.
+        ValueError: The document is on a peer: a path, or `True`.
     """
 
     def __init__(self, spec: ContractLike) -> None:
@@ -39,7 +38,7 @@ class Catalog:
         if contract.document is None:
             raise ValueError("the document is not here: pass a file, or what `load` has given")
         self._document = contract.document
-        # The document is here, so there is no peer to ask for it.
+        # The document is here, so no peer is asked for it.
         bound = contract.requests or contract.share > 0
         self._contract = BoundContract(None, contract) if bound else None
         self._made: dict[str, Arguments] = {}
@@ -52,12 +51,12 @@ class Catalog:
 
     @property
     def contract(self) -> BoundContract | None:
-        """What holds messages to it; `None` where nothing is validated."""
+        """The contract for validation; `None` if nothing is validated."""
         return self._contract
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The ids of all operations; "METHOD /path" of those without one."""
+        """The ids of all operations; "METHOD /path" for those without an id."""
         return self._names
 
     @property
@@ -66,11 +65,11 @@ class Catalog:
         return 0.0 if self._contract is None else self._contract.max_time
 
     def arguments(self, name: str) -> Arguments:
-        """What a call of an operation takes.
+        """The arguments of an operation.
 
         Raises:
-            UnknownOperation: there is none of that name; the message suggests similar ones.
-            SpecError: the document is wrong about it.
+            UnknownOperation: There is no such operation; the message suggests similar names.
+            SpecError: The document is invalid in this operation.
         """
         made = self._made.get(name)
         if made is None:
@@ -84,10 +83,10 @@ class Catalog:
         return made
 
     def check(self, arguments: Arguments, call: PreparedCall) -> object | None:
-        """Validates the request of a call; returns what is needed to check its response.
+        """Validates the request of a call; returns the `checks` for its response.
 
         Raises:
-            RequestValidationError: it breaks the contract.
+            RequestValidationError: The request violates the contract.
         """
         if self._contract is None:
             return None
@@ -97,19 +96,19 @@ class Catalog:
         """Validates a response.
 
         Args:
-            checks: what `check` has returned.
-            status: of the response.
-            headers: its fields.
-            body: all of it.
+            checks: The result of `check`.
+            status: The status code of the response.
+            headers: Its header fields.
+            body: Its whole body.
 
         Raises:
-            ResponseValidationError: it breaks the contract.
+            ResponseValidationError: The response violates the contract.
         """
         if self._contract is not None:
             self._contract.check_response(checks, status, headers, body)
 
     def schemas(self, operation: Operation) -> Iterator[tuple[str, Mapping[str, Any] | bool]]:
-        """The schemas of JSON in the answers of an operation, by status. They may be references."""
+        """The JSON schemas of an operation's responses, by status. They may be references."""
         for status, node in (operation.mapping.get("responses") or {}).items():
             for media_type, media in (self._document.resolve(node).get("content") or {}).items():
                 if "json" in media_type:

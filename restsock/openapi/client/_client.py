@@ -37,31 +37,31 @@ class APIClient(Generic[_Bound]):
     """An API by its operations.
 
     `api.listPets(limit=10)` calls the operation with that id; `api.operation("listPets")` is the
-    same, for ids that are not Python names or that this class uses itself. Those without an id are
-    "GET /pets". `dir(api)` lists all, `help(api.listPets)` shows the contract.
+    same, for ids that are not Python identifiers or that this class uses itself. Operations without
+    an id are named "GET /pets". `dir(api)` lists all, `help(api.listPets)` shows the contract.
 
-    Arguments go by name, wherever the contract puts them: path, query, header or cookie. `None`
-    leaves one out. The body is `body=`. A name that is not a Python name is given with "_" instead
-    (`x_request_id`), or unchanged (`**{"X-Request-Id": "7"}`). Two parameters of one name are told
-    apart by their locations: `path_id=`, `query_id=`.
+    Arguments are passed by name, for parameters in path, query, header and cookies. `None` leaves
+    one out. The body is `body=`. In a name that is not a Python identifier, replace other
+    characters by "_" (`x_request_id`), or pass it unchanged (`**{"X-Request-Id": "7"}`). Two
+    parameters with the same name have their location as a prefix: `path_id=`, `query_id=`.
 
     Args:
-        transport: a `requests.Session` (or a `restsock.Session`), for blocking calls; or a
+        transport: A `requests.Session` (or a `restsock.Session`), for blocking calls; or a
             `Requester` (`restsock.Client`, `Connection`, `Route`), for async calls on its loop.
-        spec: the document, or a `Contract` with options. The document is a file, a mapping, or the
+        spec: The document, or a `Contract` with options. The document is a file, a mapping, or the
             result of `load` or `discover`; with a session also a path on the peer
-            (`"/openapi.json"`), or `True` to look for it there. If an adapter of the session has a
-            contract of its own, only that one is used.
-        base_url: where the API is: `"http://edge-1/"`. Its path, if it has one, replaces that of
-            the document's `servers`. By default the first of `servers`, which has to be a whole
-            URL for a session. A requester needs the path alone.
-        headers: fields for each request.
-        timeout: seconds for each call; with a session what `requests` takes, such as a pair.
+            (`"/openapi.json"`), or `True` to look for it there. If the session's adapter has its
+            own contract, only that one is used.
+        base_url: The base URL of the API: `"http://edge-1/"`. Its path, if any, replaces that of
+            the document's `servers`. By default it is the first of `servers`, which must be an
+            absolute URL for a session. A requester needs only the path.
+        headers: Additional header fields for each request.
+        timeout: Seconds for each call; with a session any `timeout` of `requests`, such as a pair.
 
     Raises:
-        SpecError: the document cannot be used, or the peer has none.
-        ValueError: neither the document nor `base_url` says where the API is.
-        TypeError: the transport is neither.
+        SpecError: The document cannot be used, or the peer has none.
+        ValueError: Neither the document nor `base_url` contains the address of the API.
+        TypeError: The transport is neither a session nor a requester.
     """
 
     @overload
@@ -120,7 +120,7 @@ class APIClient(Generic[_Bound]):
             catalog.contract, where, base_path, timeout, dict(headers), None
         )
         self._made: dict[str, BoundOperation] = {}
-        # The last one set: by it `__getattr__` sees an instance that is complete.
+        # Set last: `__getattr__` uses it to detect a complete instance.
         self._catalog = catalog
 
     @property
@@ -134,11 +134,11 @@ class APIClient(Generic[_Bound]):
         return self._catalog.names
 
     def operation(self, name: str) -> _Bound:
-        """The operation with this id, or "METHOD /path", to be called.
+        """The callable operation with this id, or "METHOD /path".
 
         Raises:
-            UnknownOperation: there is none; the message suggests similar names.
-            SpecError: the document is wrong about it.
+            UnknownOperation: There is no such operation; the message suggests similar names.
+            SpecError: The document is invalid in this operation.
         """
         made = self._made.get(name)
         if made is None:
@@ -148,7 +148,7 @@ class APIClient(Generic[_Bound]):
         return cast("_Bound", made)
 
     def __getattr__(self, name: str) -> _Bound:
-        # An instance that is half made, by a copy for example, has no operations yet.
+        # An incomplete instance (during a copy, for example) has no operations yet.
         if name.startswith("__") or "_catalog" not in self.__dict__:
             raise AttributeError(name)
         return self.operation(name)
@@ -165,7 +165,7 @@ class APIClient(Generic[_Bound]):
 def _discovered(
     session: requests.Session, where: str | None, base_url: str | None, timeout: Any
 ) -> Document:
-    """The document, from the peer."""
+    """Gets the document from the peer."""
     if base_url is None:
         raise ValueError("a document that the peer has needs base_url='http://NAME/', to ask there")
     parts = urlsplit(base_url)

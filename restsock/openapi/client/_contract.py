@@ -1,6 +1,6 @@
 """A contract at the calling end.
 
-The calling thread validates, so a wrong request is an exception where it is made.
+The calling thread validates, so an invalid request is an exception at the call.
 """
 
 from __future__ import annotations
@@ -38,21 +38,21 @@ __all__ = ["BoundContract", "CheckedCall", "bind_contract"]
 
 
 def bind_contract(requester: Requester, openapi: ContractLike) -> BoundContract:
-    """What `adapter(openapi=...)` makes of its argument.
+    """Makes the call checker for `adapter(openapi=...)`.
 
     Raises:
-        SpecError: the document cannot be used.
+        SpecError: The document cannot be used.
     """
     contract = openapi if isinstance(openapi, Contract) else Contract(openapi)
     return BoundContract(requester, contract)
 
 
 class CheckedCall(NamedTuple):
-    """A request whose response is to be checked.
+    """A request whose response will be validated.
 
     Attributes:
-        match: its operation.
-        method: its method.
+        match: Its operation.
+        method: Its method.
     """
 
     match: Match
@@ -60,7 +60,7 @@ class CheckedCall(NamedTuple):
 
 
 class BoundContract:
-    """A contract with the peer that may have its document. See `restsock.adapters.CallChecker`."""
+    """A contract, and the peer that may have its document. See `restsock.adapters.CallChecker`."""
 
     def __init__(self, requester: Requester | None, contract: Contract) -> None:
         self._requester = requester
@@ -70,18 +70,18 @@ class BoundContract:
 
     @property
     def max_time(self) -> float:
-        """Seconds of processor time that the check of one message may take."""
+        """Seconds of processor time for the validation of one message."""
         return self._contract.max_time
 
     def validator(self) -> Validator:
         """The validator; the first call may ask the peer for the document.
 
         Raises:
-            SpecError: there is no usable one. The next call tries again.
-            RestsockError: the peer could not be asked.
+            SpecError: There is no usable document. The next call tries again.
+            RestsockError: The request to the peer failed.
         """
         if self._validator is None:
-            with self._lock:  # of calls that come at once, one asks
+            with self._lock:  # of concurrent calls, only one asks
                 if self._validator is None:
                     assert self._requester is not None, "a document that is here has a validator"
                     document = discover_blocking(self._requester, self._contract.where)
@@ -94,12 +94,12 @@ class BoundContract:
         """Validates the request of a call, as if it were for the document's own server.
 
         Args:
-            base: the path in front of those of the document.
-            call: what is sent, wherever to.
-            fields: its header fields, with those that its transport adds.
+            base: The base path of the document.
+            call: The request, wherever it is sent.
+            fields: Its header fields, including those that its transport adds.
 
         Raises:
-            RequestValidationError: it breaks the contract.
+            RequestValidationError: The request violates the contract.
         """
         target = base + call.path
         head = RequestHead(call.method.encode(), target.encode("ascii"), fields_of(fields))
@@ -112,7 +112,7 @@ class BoundContract:
         method = head.method.decode("ascii")
         path, _, query = head.target.decode("ascii").partition("?")
         if method == "GET" and (path == contract.where or path in WELL_KNOWN):
-            return None  # the document itself, which no document describes
+            return None  # a request for the document itself, which the document does not describe
         validator = self.validator()
         try:
             match = contract.find(validator.document, method, path)
@@ -181,7 +181,7 @@ class BoundContract:
 
 
 def _breach(head: RequestHead, found: list[Problem]) -> RequestValidationError:
-    # Without the query, which may carry secrets.
+    # Without the query, which may contain secrets.
     path = head.target.partition(b"?")[0].decode("ascii", "replace")
     what = f"{head.method.decode('ascii', 'replace')} {path}"
     return RequestValidationError(f"{what} breaks the contract: {summary(found)}", errors=found)

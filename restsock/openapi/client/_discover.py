@@ -29,27 +29,27 @@ WELL_KNOWN = (
     "/v3/api-docs",  # Spring
     "/swagger.json",  # Flask-RESTX: Swagger 2.0, which gets a clear refusal
 )
-"""Where frameworks serve their documents, in the order in which they are tried."""
+"""The paths at which frameworks serve their documents, in the order in which they are tried."""
 
 _HEADERS: FieldsLike = {"Accept": "application/json, application/yaml;q=0.8, */*;q=0.1"}
-_TIMEOUT = 30.0  # seconds for each attempt: some frameworks make the document when it is asked for
+_TIMEOUT = 30.0  # seconds for each attempt: some frameworks generate the document on request
 
 
 async def discover(
     requester: Requester, where: str | None = None, *, timeout: float | None = _TIMEOUT
 ) -> Document:
-    """Gets the document of a peer, on the loop. It is read and checked in a thread.
+    """Gets the document of a peer, on the loop. It is parsed and checked in a thread.
 
-    Safe to try again: it only sends GET requests. If cancelled, the thread stops soon after.
+    A retry is safe, since it only sends GET requests. If cancelled, the thread stops soon after.
 
     Args:
-        requester: leads to the peer.
-        where: the path of the document there; `None` tries those in `WELL_KNOWN`.
-        timeout: seconds for each attempt, with the whole answer.
+        requester: The requester for the peer.
+        where: The path of the document there; `None` tries those in `WELL_KNOWN`.
+        timeout: Seconds for each attempt, including the whole response.
 
     Raises:
-        SpecError: there is none, or it cannot be used; for example, it exceeds a bound.
-        RestsockError: the peer could not be asked.
+        SpecError: There is no document, or it cannot be used; it exceeds a limit, for example.
+        RestsockError: A request to the peer failed.
     """
     for target in _targets(where):
         response = await _get(requester, target, timeout)
@@ -62,12 +62,12 @@ async def discover(
 def discover_blocking(
     requester: Requester, where: str | None = None, *, timeout: float | None = _TIMEOUT
 ) -> Document:
-    """The same, with the same errors, from a thread that is not the loop's."""
+    """The same, with the same errors, for a thread other than the loop's."""
     return search_blocking(partial(_get_blocking, requester, timeout), where)
 
 
 def search_blocking(get: Callable[[str], Response], where: str | None) -> Document:
-    """Gets the document by *get*, which asks for a target; otherwise as `discover_blocking`."""
+    """Gets the document with *get*, which requests a target; otherwise as `discover_blocking`."""
     for target in _targets(where):
         response = get(target)
         if _may_be_one(response, where):
@@ -83,7 +83,7 @@ def _targets(where: str | None) -> tuple[str, ...]:
 
 
 def _may_be_one(response: Response, where: str | None) -> bool:
-    """Whether it looks like a document, rather than the page that some servers give for all."""
+    """Whether it looks like a document, and not like the fallback page of some servers."""
     kind = essence_of(response.header("content-type") or "")
     if response.status == 200 and kind != "text/html":
         return True
@@ -120,7 +120,7 @@ def _too_late(target: str, timeout: float | None) -> RequestTimeout:
 
 
 def add_part(content: bytearray, part: bytes, target: str) -> None:
-    """Adds a part of a document, up to the largest one that is taken."""
+    """Adds a part of a document, up to the size limit."""
     content += part
     if len(content) > MAX_PEER_SIZE:
         raise SpecError(f"{target} of the peer is larger than {MAX_PEER_SIZE} bytes")

@@ -1,4 +1,4 @@
-"""What Python shows of an operation: its signature, and its contract as a docstring."""
+"""What `help()` shows for an operation: its signature, and its contract as a docstring."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["docstring_of", "signature_of"]
 
 _WIDTH = 96
-# Longer lists of choices are cut in a docstring, and no Literal in a signature.
+# Longer lists of choices are shortened in a docstring, and not a Literal in a signature.
 _MAX_CHOICES = 20
 _MAX_DEPTH = 4
 
@@ -38,7 +38,7 @@ _RAISES = (
     "",
 )
 
-# Keyword of JSON Schema -> how it is told.
+# Keyword of JSON Schema -> its description.
 _BOUNDS = {
     "format": "{}",
     "minimum": "at least {}",
@@ -56,9 +56,9 @@ _BOUNDS = {
 
 
 def signature_of(arguments: Arguments) -> inspect.Signature:
-    """The signature of a call: keywords only, those that are required first.
+    """The signature of a call: keywords only, required ones first.
 
-    A default is what the server uses if the argument is left out: it is not sent.
+    A default is the value that the server uses if the argument is left out: it is not sent.
     """
     shown = [
         _shown(arguments, name, each.required, each.schema, _default(arguments, each.schema))
@@ -116,7 +116,7 @@ def _told_arguments(arguments: Arguments) -> Iterator[str]:
     for media in body.content.values():
         if fields := list(_told_fields(document, media["schema"])):
             yield from fields
-            break  # the others mean the same
+            break  # the others have the same meaning
 
 
 def _told_fields(document: Document, schema: Any) -> Iterator[str]:

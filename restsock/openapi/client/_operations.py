@@ -1,4 +1,4 @@
-"""An operation as a caller needs it: the names of its arguments, and the request they make.
+"""An operation from the caller's side: the names of its arguments, and the request they make.
 
 No request is sent here, so the blocking and the async client share all of it.
 """
@@ -45,12 +45,12 @@ class PreparedCall:
     """A request that is ready to be sent.
 
     Attributes:
-        method: in capitals.
-        base: the path in front of all paths of the document.
-        path: of the operation, with the query, percent-encoded.
-        headers: names and values, with Content-Type and Accept, without cookies.
-        cookies: names and values, in order.
-        body: bytes, or pieces that are made as they are sent; `None` where there is no body.
+        method: The method, in capitals.
+        base: The base path of the document.
+        path: The path of the operation, with the query, percent-encoded.
+        headers: Names and values, with Content-Type and Accept, without cookies.
+        cookies: Names and values, in order.
+        body: Bytes, or pieces that are produced while they are sent; `None` without a body.
     """
 
     method: str
@@ -62,11 +62,11 @@ class PreparedCall:
 
     @property
     def target(self) -> str:
-        """Path and query, as they are sent."""
+        """The path and the query, as they are sent."""
         return self.base + self.path
 
     def fields(self) -> list[tuple[str | bytes, str | bytes]]:
-        """The header fields, with that of the cookies."""
+        """The header fields, including Cookie."""
         fields: list[tuple[str | bytes, str | bytes]] = list(self.headers.items())
         if self.cookies:
             fields.append(("Cookie", "; ".join(f"{name}={value}" for name, value in self.cookies)))
@@ -74,12 +74,12 @@ class PreparedCall:
 
 
 class RequestBody(NamedTuple):
-    """The request body, as the contract describes it.
+    """The request body in the contract.
 
     Attributes:
-        required: whether a call has to give one.
-        content: Media Type Objects, by media type or range, each with its schema resolved.
-        description: its description.
+        required: Whether a call needs a body.
+        content: Media Type Objects by media type or range, each with its schema resolved.
+        description: Its description.
     """
 
     required: bool
@@ -88,18 +88,18 @@ class RequestBody(NamedTuple):
 
 
 class Arguments:
-    """One operation: what a call of it takes, and the request that it makes.
+    """One operation: the arguments of a call, and the request that they make.
 
     Attributes:
-        operation: as the document has it.
-        document: its document.
-        key: the operation's id, or "METHOD /path" where it has none.
-        base: the path in front of its own, from the first of the document's `servers`.
-        parameters: by the names of the arguments, in the order of the signature.
-        body: `None` where the operation takes none.
+        operation: The operation in the document.
+        document: Its document.
+        key: The operation's id, or "METHOD /path" without an id.
+        base: Its base path, from the first of the document's `servers`.
+        parameters: The parameters by argument name, in the order of the signature.
+        body: The request body; `None` if the operation has none.
 
     Raises:
-        SpecError: the document is wrong about the operation.
+        SpecError: The document is invalid in this operation.
     """
 
     def __init__(self, document: Document, operation: Operation) -> None:
@@ -127,15 +127,15 @@ class Arguments:
         """Makes the request of a call.
 
         Args:
-            arguments: by the names of the signature, or those on the wire where they are unique.
-                `None` stands for an argument that is not given.
-            headers: more header fields, which win over those of the contract.
-            content_type: which of the offered media types the body is.
-            base_path: in front of the path, instead of the one from the document's `servers`.
-            supplied: the keys of parameters that the transport adds by itself.
+            arguments: Values by the names in the signature, or by the names on the wire if these
+                are unique. `None` means that an argument is not given.
+            headers: Additional header fields, which override those of the contract.
+            content_type: The media type of the body, one of those in the contract.
+            base_path: The base path, instead of the one from the document's `servers`.
+            supplied: The keys of parameters that the transport adds itself.
 
         Raises:
-            UnknownParameter, MissingParameter, BadParameter, BadBody: see `ArgumentError`.
+            UnknownParameter, MissingParameter, BadParameter, BadBody: See `ArgumentError`.
         """
         given = self._recognized(arguments)
         supplied |= {("header", name.lower()) for name in headers}
@@ -175,18 +175,18 @@ class Arguments:
         return PreparedCall(self.operation.method, base, path, fields, cookies, content)
 
     def takes(self, name: str) -> bool:
-        """Whether a call takes an argument of this name: of the signature, or on the wire."""
+        """Whether a call takes an argument of this name, in the signature or on the wire."""
         return name in self.parameters or name in self._sent
 
     def argument_of(self, location: str, name: str) -> str | None:
-        """The argument that is sent there by this name; `None` if there is none."""
+        """The argument that is sent at this location under this name, or `None`."""
         for argument, parameter in self.parameters.items():
             if parameter.key == (location, name.lower() if location == "header" else name):
                 return argument
         return None
 
     def _recognized(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
-        """What is given, by argument names, once each."""
+        """The given arguments by name, once each."""
         given: dict[str, Any] = {}
         for name, value in arguments.items():
             argument = self._argument(name)
@@ -257,7 +257,7 @@ class Arguments:
 
 
 def identifier(name: str) -> str:
-    """A parameter's name as one of Python: `page[size]` as `page_size`, `from` as `from_`."""
+    """A parameter's name as a Python identifier: `page_size` for `page[size]`."""
     made = ""
     for character in unicodedata.normalize("NFKC", name).strip():
         if ("_" + character).isidentifier():
@@ -273,7 +273,7 @@ def identifier(name: str) -> str:
 def _named(parameters: Iterable[Parameter], *, taken: bool) -> dict[str, Parameter]:
     """Parameters by the names of their arguments.
 
-    Two of one name, or one named like the body, are told apart by their locations: `path_id`,
+    Two with the same name, or one named like the body, get their location as a prefix: `path_id`,
     `query_id`, `query_body`.
     """
     ordered = sorted(
@@ -283,7 +283,7 @@ def _named(parameters: Iterable[Parameter], *, taken: bool) -> dict[str, Paramet
         identifier(each.name.lower() if each.location == "header" else each.name)
         for each in ordered
     ]
-    # A parameter whose name no other one has keeps it, whatever the others are renamed to.
+    # A parameter with a unique name keeps it, whatever the others are renamed to.
     used = {name for name in simple if simple.count(name) == 1} - ({BODY} if taken else set())
     named: dict[str, Parameter] = {}
     for name, parameter in zip(simple, ordered, strict=True):
@@ -323,7 +323,7 @@ def _request_body(document: Document, operation: Operation) -> RequestBody | Non
 
 
 def _accept(document: Document, operation: Operation) -> str | None:
-    """The media types of the answers; everything else is better than a 406."""
+    """The media types of the responses, and then any other, which is better than a 406."""
     types: dict[str, None] = {}
     for response in (operation.mapping.get("responses") or {}).values():
         types.update(dict.fromkeys(document.resolve(response).get("content") or ()))

@@ -1,7 +1,7 @@
 """Parameters as they are sent: Python values to text, by the contract's `style` and `explode`.
 
-The rules are the tables "Style Values" and "Style Examples" of OpenAPI 3.0.4, 3.1.1 and 3.2.0, and
-RFC 6570 below them. `restsock.openapi.checks` reads such text.
+The rules are the tables "Style Values" and "Style Examples" of OpenAPI 3.0.4, 3.1.1 and 3.2.0,
+which are based on RFC 6570. `restsock.openapi.checks` parses such text.
 
 A value that an encoding cannot represent is refused, not changed: a list with a "," in an item as a
 header, an object within an object, a path value that would lead to another path.
@@ -57,10 +57,10 @@ class Unserializable(ValueError):
 
 
 def write_path(parameter: Parameter, value: Any) -> str:
-    """The text that takes the place of `{name}` in the path, percent-encoded.
+    """The percent-encoded text that replaces `{name}` in the path.
 
     Raises:
-        Unserializable: it has no such text, or one that leads to another path.
+        Unserializable: The value has no such text, or the text leads to another path.
     """
     style, explode = parameter.style, parameter.explode
     if parameter.media_type:
@@ -72,7 +72,7 @@ def write_path(parameter: Parameter, value: Any) -> str:
         first, between = (".", "." if explode else ",") if style == "label" else ("", ",")
         parts = _parts(value)
         if between == ".":
-            # The one delimiter that percent-encoding leaves as it is.
+            # The only delimiter that percent-encoding does not change.
             _refuse_delimiters(parts, between)
         text = _joined(parts, between, "=" if explode else between, _encoded)
         text = first + text if isinstance(parts, str) or parts else ""
@@ -85,7 +85,7 @@ def write_query(parameter: Parameter, value: Any) -> Pairs:
     """Names and values of the query, percent-encoded. The names in a `querystring` may be empty.
 
     Raises:
-        Unserializable: its style cannot represent the value.
+        Unserializable: Its style cannot represent the value.
     """
     if parameter.media_type:
         if parameter.location != "querystring":
@@ -109,10 +109,10 @@ def write_query(parameter: Parameter, value: Any) -> Pairs:
 
 
 def write_header(parameter: Parameter, value: Any) -> str:
-    """The value of the header field, as it is: header fields are not percent-encoded.
+    """The value of the header field, unchanged: header fields are not percent-encoded.
 
     Raises:
-        Unserializable: no header field can contain it.
+        Unserializable: No header field can contain it.
     """
     if parameter.media_type:
         text = _content(parameter, value)
@@ -135,7 +135,7 @@ def write_cookies(parameter: Parameter, value: Any) -> Pairs:
     the "=" of a base64, which hardly any server would decode.
 
     Raises:
-        Unserializable: no cookie can contain it.
+        Unserializable: No cookie can contain it.
     """
     if parameter.media_type:
         pairs = [(parameter.name, _encoded(_content(parameter, value)))]
@@ -158,7 +158,7 @@ def write_form(value: Any) -> Pairs:
     An object in a field is written as JSON, the default of the Encoding Object.
 
     Raises:
-        Unserializable: it is no mapping and no list of pairs.
+        Unserializable: It is neither a mapping nor a list of pairs.
     """
     items = pairs_of(value)
     if items is None:
@@ -174,7 +174,7 @@ def write_form(value: Any) -> Pairs:
     return pairs
 
 
-# Style -> what stands between the items, before percent-encoding.
+# Style -> the separator of the items, before percent-encoding.
 _DELIMITERS = {"spaceDelimited": " ", "pipeDelimited": "|"}
 
 
@@ -199,7 +199,7 @@ def _pairs(parameter: Parameter, value: Any, encode: _Encode) -> Pairs:
     if isinstance(parts, str):
         return [(name, encode(parts))]
     if not parts:
-        return []  # RFC 6570, section 2.3: an empty list is like none
+        return []  # RFC 6570, section 2.3: an empty list counts as undefined
     if not parameter.explode:
         return [(name, _joined(parts, ",", ",", encode))]
     return [
@@ -238,11 +238,11 @@ def pairs_of(value: Any) -> list[tuple[Any, Any]] | None:
 def scalar(value: Any) -> str:
     """The text of a value that is neither a list nor an object.
 
-    Numbers and booleans as in JSON, dates and times by RFC 3339, UUIDs and decimals as they print,
-    bytes as base64, the members of an enumeration as their values.
+    Numbers and booleans are written as in JSON, dates and times as in RFC 3339, UUIDs and decimals
+    as by `str`, bytes as base64, the members of an enumeration as their values.
 
     Raises:
-        Unserializable: it has none.
+        Unserializable: The value has no such text.
     """
     if isinstance(value, enum.Enum):
         return scalar(value.value)
@@ -272,10 +272,10 @@ def scalar(value: Any) -> str:
 
 
 def json_text(value: Any) -> str:
-    """A value as JSON. What `scalar` knows, and JSON does not, becomes a string.
+    """A value as JSON. Types that `scalar` supports and JSON does not become strings.
 
     Raises:
-        Unserializable: JSON cannot say it.
+        Unserializable: JSON cannot represent it.
     """
 
     def default(other: Any) -> Any:
@@ -308,7 +308,7 @@ def _parts(value: Any) -> _Parts:
 
 
 def _item(item: Any) -> str:
-    """The text of an item of a list or an object, which may not be one of those itself."""
+    """The text of an item of a list or an object; the item must be a scalar."""
     if isinstance(item, Mapping) or is_list(item):
         raise Unserializable("a list or an object within another one")
     return scalar(item)

@@ -1,4 +1,4 @@
-"""An OpenAPI document: read, checked, bounded in the work it makes, and searched for operations."""
+"""An OpenAPI document: parsing, checking, limits on its work, and look-up of operations."""
 
 from __future__ import annotations
 

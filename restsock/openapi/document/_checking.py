@@ -1,7 +1,7 @@
-"""Checks a document against the specification of OpenAPI, with work that is bounded.
+"""Checks a document against the specification of OpenAPI, with limited work.
 
-openapi-spec-validator does it, without the parts of it that run patterns in a backtracking engine,
-look each schema up in a list of all, or follow schemas that multiply as they refer to each other.
+This uses openapi-spec-validator, except those parts of it that run patterns in a backtracking
+engine, look each schema up in a list of all, or follow schemas that multiply by references.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from ._work import spend
 __all__ = ["FILES", "check_document", "check_patterns", "metaschema"]
 
 FILES = "x-files"
-"""The name under which a document contains the files that it refers to."""
+"""The key under which a document contains the files that it refers to."""
 
 _MAX_PATTERNS = 5_000_000  # instructions of all its patterns together
 
@@ -37,16 +37,16 @@ def check_document(mapping: Mapping[str, Any], version: tuple[int, int]) -> None
     """Checks a document that only refers to itself.
 
     Raises:
-        jsonschema.ValidationError: it is not valid.
-        TooMuchWork: it takes more than is allowed.
-        Exception: what else the library raises at references that lead nowhere.
+        jsonschema.ValidationError: The document is not valid.
+        TooMuchWork: The check exceeds its limit.
+        Exception: Other errors of the library for unresolvable references.
     """
-    # Without handlers nothing is fetched, whatever `$id` makes of a reference.
+    # Without handlers nothing is fetched, whatever `$id` a reference is resolved against.
     _validator(version)(SchemaPath.from_dict(cast("Any", mapping), handlers={})).validate()
 
 
 class _Seen(set[Any]):
-    """What the library keeps in a list."""
+    """Replaces a list of the library."""
 
     append = set.add
 
@@ -66,18 +66,18 @@ class _Schemas(keywords.SchemaValidator):
         self._rings = 0
 
     def _collect_properties(self, schema: SchemaPath) -> set[str]:
-        spend(20)  # looking at a place of the document takes its time
+        spend(20)  # looking at a place in the document takes time
         key = id(schema.read_value())
         found = self._collected.get(key)
         if found is None:
-            self._collected[key] = set()  # in a ring, they are there already
+            self._collected[key] = set()  # in a cycle, they are there already
             rings = self._rings
             found = super()._collect_properties(schema)
             if self._rings == rings:
                 self._collected[key] = found
                 self._done.add(key)
             else:
-                del self._collected[key]  # without what is further up the ring
+                del self._collected[key]  # incomplete: the rest of the cycle is missing
         elif key not in self._done:
             self._rings += 1
         return found
@@ -103,15 +103,15 @@ class _Operations(keywords.OperationValidator):
 
 @lru_cache
 def metaschema(cls: Any) -> Any:
-    """The validator of the schemas of a dialect, by jsonschema's class for it."""
+    """The validator for schemas of a dialect, given jsonschema's class for it."""
     return _made(validator_for(cls.META_SCHEMA, default=cls), cls.META_SCHEMA, cls.FORMAT_CHECKER)
 
 
 def _made(cls: Any, schema: Any, format_checker: Any = None) -> Any:
-    """A validator that knows all schemas of the specifications, and where what is in them."""
+    """A validator that knows all schemas of the specifications, with an index."""
     resource = Resource.from_contents(schema)
     uri = resource.id() or ""
-    # Crawled here: a registry that is not is crawled by each look-up in it, for that one alone.
+    # Crawled here, once; otherwise each look-up would crawl the registry for itself.
     resolver = REGISTRY.with_resource(uri, resource).crawl().resolver(base_uri=uri)
     return bounded(cls)(schema, format_checker=format_checker, _resolver=resolver)
 
@@ -149,11 +149,11 @@ _VALUES = frozenset(("example", "examples", "default", "enum", "const", "mapping
 
 
 def check_patterns(mapping: Mapping[str, Any], source: str) -> None:
-    """Compiles all patterns, so that one that cannot be run is found before it is needed.
+    """Compiles all patterns, so that an unusable one is found before it is needed.
 
     Raises:
-        SpecError: one cannot be used, or they are too large together.
-        TooMuchWork: it takes more than is allowed.
+        SpecError: A pattern cannot be used, or all together are too large.
+        TooMuchWork: The check exceeds its limit.
     """
     size = 0
     seen: set[str] = set()

@@ -1,11 +1,11 @@
-"""An OpenAPI document: read, checked, and ready to look operations up in.
+"""An OpenAPI document: parsed, checked, and with a look-up of operations.
 
 Loading opens no socket: a `$ref` to a URL is refused. A `$ref` to another file is followed if the
 document is a file itself; that file becomes a part of the document, under `x-files`. A document
 from a peer, or a mapping, may only refer to itself, so its author cannot choose what is read here.
 
-Swagger 2.0 is refused, with a hint how to convert it: it would take a second implementation of
-documents, parameters and schemas.
+Swagger 2.0 is refused, with a hint how to convert it, since it would need a second implementation
+of documents, parameters and schemas.
 """
 
 from __future__ import annotations
@@ -41,15 +41,15 @@ _VERSION = re.compile(r"3\.[012](\.\d+)?(-.+)?")
 # Far more than any API needs. Parsed, a document takes about ten times its size.
 _MAX_SIZE = 32 * 1024 * 1024
 MAX_PEER_SIZE = 4 * 1024 * 1024
-"""Bytes of a document that a peer sends."""
+"""The largest document from a peer, in bytes."""
 PEER_SECONDS = 20.0
-"""Processor time for reading and checking it: a plain megabyte takes half of it."""
+"""Seconds of processor time to parse and check it: a plain megabyte takes half of that."""
 _MAX_NODES = 500_000  # values in it, and as many names
 _MAX_DEPTH = 100
 _MAXFILES = 200
 _MAX_REFS = 100
 
-# What may stand beside a `$ref` and changes nothing.
+# Keywords beside a `$ref` that change nothing.
 _BESIDE = {"$ref", "summary", "title", "description", "default", "deprecated", "example"}
 
 _CONVERT = (
@@ -62,10 +62,10 @@ class Document:
     """An OpenAPI document. Made by `load`; immutable, threads may share it.
 
     Attributes:
-        mapping: the document as it was written, with other files. Not to be changed.
-        source: where it came from, for messages.
-        version: of OpenAPI: `(3, 1)`.
-        operations: all of them, in the order of the document.
+        mapping: The document as it was written, including other files. Do not change it.
+        source: Where it came from, for messages.
+        version: The version of OpenAPI: `(3, 1)`.
+        operations: All operations, in the order of the document.
     """
 
     def __init__(self, mapping: Mapping[str, Any], *, source: str, check: bool = True) -> None:
@@ -99,25 +99,25 @@ class Document:
         """Finds the operation of a request.
 
         Args:
-            method: in capitals.
-            path: as sent, percent-encoded, without the query.
+            method: The method, in capitals.
+            path: The path as sent, percent-encoded, without the query.
 
         Raises:
-            NoSuchPath: the document has no such path.
-            NoSuchMethod: the path has no such method.
+            NoSuchPath: The document has no such path.
+            NoSuchMethod: The path has no such method.
         """
         return self._routes.match(method, path)
 
     def resolve(self, node: Any, *, alone: bool = False) -> Any:
-        """Follows a `$ref` to its end; returns anything else as it is.
+        """Resolves a `$ref`; returns anything else unchanged.
 
         Args:
-            node: a part of the document.
-            alone: whether to stop at a `$ref` that has keywords beside it, as schemas may since
-                OpenAPI 3.1.
+            node: A part of the document.
+            alone: Whether to stop at a `$ref` with other keywords beside it, which schemas may have
+                since OpenAPI 3.1.
 
         Raises:
-            SpecError: it leads nowhere, or in a ring.
+            SpecError: The reference is unresolvable or circular.
         """
         for _ in range(_MAX_REFS):
             if not isinstance(node, Mapping) or not isinstance(node.get("$ref"), str):
@@ -128,10 +128,10 @@ class Document:
         raise SpecError(f"{self.source}: a ring of references")
 
     def parameters(self, operation: Operation) -> tuple[Parameter, ...]:
-        """All parameters of an operation; its own hide those of the path item.
+        """All parameters of an operation; its own override those of the path item.
 
         Raises:
-            SpecError: OpenAPI does not have such a parameter.
+            SpecError: A parameter is not valid in OpenAPI.
         """
         key = (operation.method, operation.path)
         made = self._parameters.get(key)
@@ -147,9 +147,9 @@ class Document:
         return made
 
     def base_paths(self, operation: Operation) -> tuple[str, ...]:
-        """The paths in front of an operation's, from `servers`; `("",)` if there are none.
+        """The base paths of an operation, from `servers`; `("",)` if there are none.
 
-        The hosts of servers are ignored: it is always the peer that is called.
+        The hosts of `servers` are ignored: requests always go to the peer.
         """
         item = self.resolve(self.mapping["paths"][operation.path])
         servers = operation.mapping.get("servers") or item.get("servers")
@@ -183,7 +183,7 @@ class Document:
             for method, operation in methods.items():
                 if isinstance(operation, Mapping):
                     id = operation.get("operationId")
-                    # A method is case-sensitive; only the fields of a path item are in lower case.
+                    # Methods are case-sensitive; only the fields of a path item are in lower case.
                     name = method.upper() if method in METHODS else method
                     yield Operation(id, name, path, operation, shared)
 
@@ -196,17 +196,16 @@ SpecLike: TypeAlias = "str | os.PathLike[str] | Mapping[str, Any] | Document"
 
 
 def load(spec: SpecLike, *, check: bool = True) -> Document:
-    """Loads an OpenAPI document.
-
-    Takes about a second for each 100 KB.
+    """Loads an OpenAPI document. Blocks for about a second for each 100 KB.
 
     Args:
-        spec: the name of a JSON or YAML file, a mapping, or a document that is loaded already.
-        check: whether to check the document against the specification of OpenAPI. Without that,
-            an invalid one may work, or fail at its first use.
+        spec: The name of a JSON or YAML file, a mapping, or a loaded document.
+        check: Whether to check the document against the specification of OpenAPI. Without that, an
+            invalid document may work, or fail at its first use.
 
     Raises:
-        SpecError: it cannot be read, or is no OpenAPI document of version 3.0, 3.1 or 3.2.
+        SpecError: The document cannot be read, or is not valid OpenAPI 3.0, 3.1 or 3.2.
+        TypeError: `spec` has a wrong type.
     """
     if isinstance(spec, Document):
         return spec
@@ -223,13 +222,13 @@ def load(spec: SpecLike, *, check: bool = True) -> Document:
 
 
 def parse(data: bytes, *, source: str) -> Document:
-    """Makes a document of the bytes of a peer: JSON or YAML. Not for the loop.
+    """Parses a document from a peer: JSON or YAML. It blocks, so it is not for the loop.
 
-    Its size, depth, number of values and processor time are bounded.
+    Its size, depth, number of values and processor time are limited.
 
     Raises:
-        SpecError: as for `load`; it exceeds a bound; it refers to anything but itself, or uses
-            YAML aliases, by which a short text can stand for an endless one.
+        SpecError: As for `load`; or it exceeds a limit, refers to another document, or uses YAML
+            aliases, which can expand a short text endlessly.
     """
     if len(data) > MAX_PEER_SIZE:
         raise SpecError(f"{source} is larger than {MAX_PEER_SIZE} bytes")
@@ -261,7 +260,7 @@ def _read_file(path: Path) -> Any:
 
 
 def _check_yaml(data: bytes, source: str, *, aliases: bool) -> None:
-    """Raises `SpecError` for YAML that exceeds a bound, before anything is made of it."""
+    """Raises `SpecError` for YAML that exceeds a limit, before any value is made."""
     depth = 0
     for event in yaml.parse(data, cast("Any", JsonschemaSafeLoader)):
         spend(2)
@@ -278,7 +277,7 @@ def _check_yaml(data: bytes, source: str, *, aliases: bool) -> None:
 
 
 def _is_long_number(event: yaml.ScalarEvent) -> bool:
-    # The conversion of one takes the square of its length.
+    # Its conversion takes quadratic time.
     plain = event.style in (None, "")
     return plain and len(event.value) > MAX_DIGITS and not event.value.strip("0123456789_:.+-")
 
@@ -289,7 +288,7 @@ def _decode(data: bytes, source: str, *, aliases: bool) -> Any:
             return read_json(data)
         _check_yaml(data, source, aliases=aliases)
         loaded = yaml.load(data, cast("Any", JsonschemaSafeLoader))  # noqa: S506  # a SafeLoader
-        # As JSON would have it: keys are strings, `200:` among them.
+        # As in JSON, all keys become strings, also `200:`.
         return read_json(json.dumps(loaded))
     except NotJSON as exc:
         raise SpecError(f"{source} is neither JSON nor YAML: it {exc}") from None
@@ -298,7 +297,7 @@ def _decode(data: bytes, source: str, *, aliases: bool) -> Any:
 
 
 def _check_shape(decoded: Any, source: str) -> None:
-    """Bounds depth and number of values, level by level."""
+    """Checks the limits on depth and number of values, level by level."""
     level = [decoded]
     number = 0
     for _ in range(_MAX_DEPTH):
@@ -318,10 +317,10 @@ def _check_shape(decoded: Any, source: str) -> None:
 
 
 class _Bundle:
-    """Makes one mapping of a document and the files that it refers to.
+    """Merges a document and the files that it refers to into one mapping.
 
     Args:
-        path: of the document's file; `None` if it is no file, and may not refer to others.
+        path: The file of the document; `None` if it is not a file, and may not refer to others.
     """
 
     def __init__(self, path: Path | None) -> None:
@@ -358,14 +357,14 @@ class _Bundle:
         return node
 
     def _local(self, ref: str, path: Path | None, prefix: str) -> str:
-        """The same reference, into the one mapping."""
+        """The same reference within the merged mapping."""
         url = urlsplit(ref)
         if not (url.scheme or url.netloc or url.path or url.query):
             return f"#{prefix}{url.fragment}" if url.fragment or prefix else ref
         if url.scheme or url.netloc or url.query:
             raise SpecError(f"a reference to a URL is not followed: {ref!r}")
         if path is None or self._root is None:
-            raise SpecError(f"a reference to a file, from what is no file: {ref!r}")
+            raise SpecError(f"a reference to a file, in a document that is not a file: {ref!r}")
         target = (path.parent / unquote(url.path)).resolve()
         if target == self._root:
             return f"#{url.fragment}"
@@ -374,7 +373,7 @@ class _Bundle:
             if len(self._names) >= _MAXFILES:
                 raise SpecError(f"more than {_MAXFILES} files")
             name = self._names[target] = str(len(self._names))
-            self._files[name] = None  # keeps its place, while it is being read
+            self._files[name] = None  # a placeholder while the file is being read
             self._files[name] = self._copy(_read_file(target), target, f"/{FILES}/{name}")
         return f"#/{FILES}/{name}{url.fragment}"
 
@@ -404,7 +403,7 @@ def _check(mapping: Mapping[str, Any], version: tuple[int, int], source: str) ->
         where, words = explained(exc)
         raise SpecError(f"{source}: not valid at {where}: {words or _first_line(exc)}") from exc
     except Exception as exc:  # unresolvable references have many types
-        # Their own words quote the whole document.
+        # Their messages quote the whole document.
         ref = getattr(exc, "ref", None)
         what = f"{ref!r} leads nowhere" if isinstance(ref, str) else type(exc).__name__
         raise SpecError(f"{source}: {what}") from exc
@@ -424,7 +423,7 @@ def _bases(servers: Any) -> Iterator[str]:
             ][:_MAX_REFS]
         spend(len(choices))
         for choice in choices:
-            # Not `urlsplit`: what is left of a template may be no URL.
+            # Not `urlsplit`: a template may not be a valid URL.
             path = re.sub(r"^(?:[A-Za-z][A-Za-z0-9+.-]*:)?//[^/]*", "", choice).partition("?")[0]
             yield "/" + path.strip("/") if path.strip("/") else ""
 

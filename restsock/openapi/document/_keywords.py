@@ -1,16 +1,16 @@
-"""The keywords of JSON Schema, with work that is bounded.
+"""The keywords of JSON Schema, with limited work.
 
 The validators of jsonschema are used for all dialects, with our own keywords where theirs
 
-- take more than linear time: `uniqueItems` and `unevaluatedItems` compare all with all, patterns
+- take more than linear time: `uniqueItems` and `unevaluatedItems` compare every pair, patterns
   backtrack, `enum` compares with each of its values;
-- keep more than they need: every error quotes its value, and `anyOf` keeps the errors of all its
+- use too much memory: every error quotes its value, and `anyOf` keeps the errors of all its
   branches, at each level of nesting;
-- are wrong at the edges: `multipleOf` fails at huge numbers and finds 19.99 to be no multiple of
+- fail in edge cases: `multipleOf` fails for huge numbers and says that 19.99 is not a multiple of
   0.01; some formats raise undocumented exceptions.
 
-All others count their steps. What no keyword can bound, such as schemas that refer to each other
-twice at each step, is bounded by `_work`.
+All others count their steps. What no keyword can limit, such as schemas that refer to each other
+twice at each step, is limited by `_work`.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from ._work import remembered, spend
 
 __all__ = ["bounded", "canonical"]
 
-# Longer texts are of none of these formats, and some of their checkers would take long.
+# Longer texts have none of these formats, and some of their checkers would take long.
 _SHORT = frozenset(
     (
         *("date", "time", "date-time", "duration", "email", "idn-email", "hostname"),
@@ -40,15 +40,15 @@ _SHORT = frozenset(
     )
 )
 _MAX_SHORT = 1000
-_MAX_TEXT = 64 * 1024  # of any other format that says what a text looks like
+_MAX_TEXT = 64 * 1024  # for any other format of a text
 _MAX_DOUBLE = int(1.7976931348623157e308)
-_FEW = 16  # up to so many choices, each is compared
+_FEW = 16  # up to this many choices, each is compared
 
-_classes: dict[type[Any], type[Any]] = {}  # of jsonschema's classes and of those made here
+_classes: dict[type[Any], type[Any]] = {}  # class of jsonschema -> class made here
 
 
 def bounded(cls: type[Any]) -> type[Any]:
-    """A validator class of jsonschema, with keywords whose work is bounded. One for each class."""
+    """A validator class of jsonschema with keywords whose work is limited; cached by class."""
     made = _classes.get(cls)
     return _make(cls) if made is None else made
 
@@ -66,7 +66,7 @@ def _make(cls: type[Any]) -> type[Any]:
         kind = type(evolved)
         if _classes.get(kind) is kind:
             return evolved
-        # `$schema` within a schema switches to another dialect, and must not switch this off.
+        # `$schema` within a schema selects another dialect, but must not disable this.
         return bounded(kind)(
             evolved.schema,
             format_checker=evolved.format_checker,
@@ -98,7 +98,7 @@ def _counted(keyword: _Keyword) -> _Keyword:
 
 
 def _assertion(holds: Callable[[Any, Any, Any, Any], bool]) -> _Keyword:
-    """A keyword that holds or does not. Its error has no words: they would quote the value."""
+    """A keyword that holds or not. Its error has no message, which would quote the value."""
 
     def check(validator: Any, value: Any, instance: Any, schema: Any) -> Any:
         spend(len(value) + 1 if isinstance(value, (list, dict)) else 1)
@@ -111,10 +111,10 @@ def _assertion(holds: Callable[[Any, Any, Any, Any], bool]) -> _Keyword:
 
 
 def canonical(value: Any) -> Any:
-    """Something hashable that is equal for values that JSON Schema calls equal.
+    """A hashable object that is equal for values that are equal in JSON Schema.
 
-    1 is 1.0, and not true; the order of members means nothing. Its parts are texts, whose hashes
-    cannot be foreseen: numbers could be chosen to collide.
+    1 equals 1.0 but not true; the order of members has no meaning. It consists of texts, whose
+    hashes are unpredictable: numbers could be chosen to collide.
     """
     spend()
     if isinstance(value, str):
@@ -129,7 +129,7 @@ def canonical(value: Any) -> Any:
         return ("o", frozenset((name, canonical(item)) for name, item in value.items()))
     if isinstance(value, (list, tuple)):
         return ("a", *map(canonical, value))
-    return repr(value)  # nothing of JSON: what a document in YAML may have, and no message
+    return repr(value)  # not JSON: a YAML document may have it, but no message
 
 
 def _unique(validator: Any, value: Any, instance: Any, schema: Any) -> bool:
@@ -159,7 +159,7 @@ def _const(validator: Any, value: Any, instance: Any, schema: Any) -> bool:
 
 
 def _known(value: Any) -> Any:
-    """The same for a value of the document, which is asked for again and again."""
+    """The same for a value of the document, which is needed repeatedly."""
     if isinstance(value, (list, dict)):
         return remembered(value, lambda: canonical(value))
     return canonical(value)
@@ -173,7 +173,7 @@ def _is_number(instance: Any) -> bool:
 
 
 def _exact(number: int | float) -> Fraction | int:
-    """The number that its digits say: 19.99, and not the double that is next to it."""
+    """The exact decimal number: 19.99, and not the nearest double."""
     return number if isinstance(number, int) else Fraction(Decimal(repr(number)))
 
 
@@ -188,7 +188,7 @@ def _multiple(validator: Any, value: Any, instance: Any, schema: Any) -> bool:
 def _bound(
     holds: _Compare, strictly: _Compare | None = None, flag: str = ""
 ) -> Callable[[Any, Any, Any, Any], bool]:
-    """A bound of numbers. In OpenAPI 3.0 a flag beside it says that it is exclusive."""
+    """A bound of numbers. In OpenAPI 3.0 another keyword, a flag, makes it exclusive."""
 
     def check(validator: Any, value: Any, instance: Any, schema: Any) -> bool:
         if not _is_number(instance) or not _is_number(value):
@@ -222,12 +222,12 @@ def _format(validator: Any, value: Any, instance: Any, schema: Any) -> bool:
                 return False
     elif _is_number(instance):
         if value in ("int32", "int64") and isinstance(instance, float) and instance.is_integer():
-            instance = int(instance)  # 3e10 is an integer, and fits no better than 30000000000
+            instance = int(instance)  # 3e10 is an integer, like 30000000000
         if value in ("float", "double") and abs(instance) > _MAX_DOUBLE:
             return False
     try:
         checker.check(instance, value)
-    except (FormatError, ValueError, TypeError, OverflowError):  # some let theirs through
+    except (FormatError, ValueError, TypeError, OverflowError):  # some formats raise their own
         return False
     return True
 
@@ -285,8 +285,8 @@ def _additional_properties(validator: Any, value: Any, instance: Any, schema: An
 
 
 def _choice(keyword: str) -> _Keyword:
-    """`anyOf` and `oneOf`, by which of several schemas is valid."""
-    # A `discriminator` says which one counts; that is left to OpenAPI's library.
+    """`anyOf` and `oneOf`."""
+    # A `discriminator` selects a schema; that is left to the OpenAPI library.
     discriminated = OAS30Validator.VALIDATORS[keyword]
 
     def check(validator: Any, value: Any, instance: Any, schema: Any) -> Any:
@@ -296,7 +296,7 @@ def _choice(keyword: str) -> _Keyword:
         context: list[ValidationError] = []
         valid = 0
         for index, inner in enumerate(value):
-            # No more are reported.
+            # No further ones are reported.
             errors = list(islice(validator.descend(instance, inner, schema_path=index), MAX_ERRORS))
             valid += not errors
             if valid and keyword == "anyOf":
@@ -351,7 +351,7 @@ def _unevaluated(kind: type[Any], what: str) -> Any:
 
 
 def _evaluated(validator: Any, instance: Any, schema: Any, what: str) -> set[Any]:
-    """The indexes or names that a schema, which the instance has to be valid for, looks at."""
+    """The indexes or names that a schema evaluates, for which the instance must be valid."""
     if not isinstance(schema, Mapping):
         return set()
     spend(len(schema) + 1)

@@ -1,4 +1,4 @@
-"""Media types: their essence, how their bodies are read, and the charset that they name."""
+"""Media types: their essence, how their bodies are parsed, and their charset."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from restsock._patterns import like
 __all__ = ["Kind", "best_of", "charset_of", "covers", "essence_of", "kind_of"]
 
 Kind: TypeAlias = 'Literal["json", "form", "text", "other"]'
-"""How a body of a media type is read; `"other"` is not read at all."""
+"""How a body of a media type is parsed; `"other"` is not parsed at all."""
 
 _TEXT_TYPES = ("text/plain", "text/html", "text/csv", "text/markdown")
 _CHARSET = re.compile(r";\s*charset\s*=\s*(\"[^\"]*\"|[^\s;]*)", re.IGNORECASE)
 
 
 def essence_of(media_type: str) -> str:
-    """Type and subtype in lower case, without parameters."""
+    """The type and subtype in lower case, without parameters."""
     return media_type.partition(";")[0].strip().lower()
 
 
 def kind_of(media_type: str) -> Kind:
-    """How a body of this type is read. For JSON see RFC 8259 and RFC 6839."""
+    """How a body of this type is parsed. For JSON see RFC 8259 and RFC 6839."""
     essence = essence_of(media_type)
     if essence in ("application/json", "text/json") or essence.endswith("+json"):
         return "json"
@@ -38,7 +38,7 @@ def covers(media_range: str, essence: str) -> bool:
 
 
 def best_of(offered: Collection[str], content_type: str) -> str | None:
-    """The most exact of the types and ranges that include one: `a/b;c=d`, `a/b`, `a/*`, `*/*`."""
+    """The most specific matching type or range: `a/b;c=d`, then `a/b`, `a/*`, `*/*`."""
     if content_type in offered:
         return content_type
     essence = essence_of(content_type)

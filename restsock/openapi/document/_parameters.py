@@ -1,7 +1,7 @@
-"""What a document says of one parameter: for the end that writes it and for the end that reads it.
+"""The description of one parameter, for the end that writes it and the end that parses it.
 
-The rules are those of the Parameter Object in OpenAPI 3.0.4, 3.1.1 and 3.2.0. A header of a
-response, and a field of a form, are described the same way.
+The rules are those of the Parameter Object in OpenAPI 3.0.4, 3.1.1 and 3.2.0. Header fields of a
+response and fields of a form are described in the same way.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ class Parameter:
     """One parameter of an operation.
 
     Attributes:
-        name: its name as sent.
+        name: Its name as sent.
         location: `"path"`, `"query"`, `"querystring"` (OpenAPI 3.2), `"header"` or `"cookie"`.
-        required: whether it has to be given.
-        style: how lists and objects are written; `""` if `media_type` says it.
-        explode: whether each of their items is written by itself.
-        allow_reserved: whether reserved characters of a query value stay as they are.
-        allow_empty: whether an empty text is right, whatever the schema says.
-        media_type: of the text, if the document has `content` instead of a style.
-        schema: of the value; `None` if there is none. It may be a `$ref`.
-        description: its description.
-        deprecated: whether it should no longer be given.
+        required: Whether it is required.
+        style: How lists and objects are written; `""` if `media_type` decides that.
+        explode: Whether each of their items is written separately.
+        allow_reserved: Whether reserved characters in a query value are not encoded.
+        allow_empty: Whether an empty text is valid, whatever the schema says.
+        media_type: The media type of the text, if the document has `content` instead of a style.
+        schema: The schema of the value, which may be a `$ref`; `None` without one.
+        description: Its description.
+        deprecated: Whether it should no longer be used.
     """
 
     name: str
@@ -57,14 +57,14 @@ class Parameter:
     def of(
         cls, described: Mapping[str, Any], resolve: Callable[[Any], Any] = lambda node: node
     ) -> Parameter:
-        """From a Parameter Object.
+        """Makes a parameter from a Parameter Object.
 
         Args:
-            described: the object, its own reference resolved.
-            resolve: follows the references in it.
+            described: The object; if it was a reference, resolved.
+            resolve: Resolves the references in it.
 
         Raises:
-            ValueError: OpenAPI does not have such a location or style.
+            ValueError: The location or the style is not valid in OpenAPI.
         """
         name, location = described.get("name"), str(described.get("in"))
         if not isinstance(name, str) or location not in _STYLES:
@@ -92,5 +92,5 @@ class Parameter:
 
     @property
     def key(self) -> tuple[str, str]:
-        """Location and name, which identify it; the name of a header field in lower case."""
+        """The location and the name, which identify it; a header name is in lower case."""
         return self.location, self.name.lower() if self.location == "header" else self.name

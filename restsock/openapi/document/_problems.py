@@ -1,11 +1,11 @@
-"""What is wrong with a message: as mappings for errors, as `application/problem+json` (RFC 9457).
+"""The problems of a message, as mappings for `application/problem+json` (RFC 9457).
 
-An error has `detail` in words, `in` (`path`, `query`, `header`, `cookie` or `body`), `name` if it
-is about a parameter or a header, and `pointer`, a JSON pointer (RFC 6901, as a URI fragment) into
-the body or the parameter's value.
+A problem has a `detail` in words, `in` (`path`, `query`, `header`, `cookie` or `body`), `name` if
+it is about a parameter or a header, and `pointer`, a JSON Pointer (RFC 6901, as a URI fragment)
+into the body or the value of the parameter.
 
-Nothing here quotes a value: it may be a secret, these words go to logs, and a large body would make
-a large answer.
+Nothing here quotes a value: it may be a secret, these texts are logged, and a large body would make
+a large response.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _MAX_WORDS = 200
 
 Problem: TypeAlias = Mapping[str, str]
 
-# What a keyword of JSON Schema says, with the keyword's own value.
+# Keyword of JSON Schema -> text, with the value of the keyword.
 _WORDS = {
     "enum": "has to be one of {}",
     "const": "has to be {}",
@@ -75,15 +75,15 @@ _PLAIN_WORDS = {
 def problem(
     where: str, detail: str, *, name: str | None = None, path: Iterable[str | int] = ()
 ) -> Problem:
-    """One error."""
+    """Makes one problem."""
     named = {} if name is None else {"name": name}
     return {"in": where, **named, "pointer": pointer(path), "detail": detail}
 
 
 def pointer(path: Iterable[str | int]) -> str:
-    """A JSON pointer as the fragment of a URI (RFC 6901, section 6); `#` is the whole value."""
+    """A JSON Pointer as the fragment of a URI (RFC 6901, section 6); `#` is the whole value."""
     tokens = (str(token).replace("~", "~0").replace("/", "~1") for token in path)
-    # Surrogates can come out of JSON escapes, and have no UTF-8.
+    # JSON escapes may contain surrogates, which have no UTF-8 form.
     return "#" + "".join(
         "/" + quote(token, safe="~!$&'()*+,;=:@", errors="replace") for token in tokens
     )
@@ -92,9 +92,9 @@ def pointer(path: Iterable[str | int]) -> str:
 def schema_problems(
     errors: Iterable[Any], where: str, *, name: str | None = None
 ) -> Iterator[Problem]:
-    """The errors of a JSON Schema validator."""
+    """The problems for the errors of a JSON Schema validator."""
     for error in islice(errors, MAX_ERRORS):
-        # Of "none of these" the most telling branch: mostly the value has to be X or null.
+        # For "none of these", the most relevant branch: often the value has to be X or null.
         found = best_match([error]) or error
         path: list[str | int] = list(found.absolute_path)
         for more, detail in _details(found):
@@ -102,8 +102,8 @@ def schema_problems(
 
 
 def explained(error: SchemaError) -> tuple[str, str]:
-    """The place of an error of a JSON Schema validator, and what it is; "" if it says so itself."""
-    # Not of the error itself, which the library has copied without what that needs.
+    """The location and the text of a validator's error; "" if the error has its own message."""
+    # Not from the error itself: the library has copied it without the necessary attributes.
     found = best_match(error.context or ()) or error
     place = list(found.absolute_path)
     if found.message:
@@ -113,11 +113,11 @@ def explained(error: SchemaError) -> tuple[str, str]:
 
 
 def _details(error: SchemaError) -> Iterator[tuple[list[str | int], str]]:
-    """Where below the error's own place it is, and what to say of it."""
+    """The location below that of the error, and the text."""
     keyword = str(error.validator)
     value: Any = error.validator_value
     if keyword == "required" and isinstance(value, list):
-        # jsonschema makes one error of each missing name, and names it in its message alone.
+        # jsonschema makes one error for each missing name, which is only in its message.
         missing = [name for name in value if error.message.startswith(repr(name) + " ")]
         for name in missing[:1]:
             yield [name], "is required"
@@ -157,12 +157,12 @@ def _cut(words: str) -> str:
 
 
 def summary(errors: Sequence[Problem]) -> str:
-    """The errors in one line, for logs and exceptions."""
+    """The problems in one line, for logs and exceptions."""
     return "; ".join(map(_in_words, errors[:MAX_ERRORS])) or "no reason given"
 
 
 def did_you_mean(name: str, names: Iterable[str]) -> str:
-    """The end of a message about a name that is unknown: those that are near, if any."""
+    """The end of a message about an unknown name: similar names, if any."""
     by_case = {known.lower(): known for known in names}
     near = get_close_matches(name.lower(), by_case, n=3)
     return f"; did you mean {' or '.join(repr(by_case[each]) for each in near)}?" if near else ""

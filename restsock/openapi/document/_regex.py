@@ -1,25 +1,25 @@
 r"""The regular expressions of a document: those of ECMA-262, run in linear time.
 
 A pattern comes from the author of the document, and the text from the sender of the message. In a
-backtracking engine two lines of theirs block the process for hours, since it holds the
-interpreter's lock. RE2 takes time linear in the text, without the lock, in bounded memory. It runs
-the patterns of all documents, your own included.
+backtracking engine, two lines can block the process for hours, since it holds the interpreter's
+lock. RE2 takes time linear in the text, without the lock, and with limited memory. It runs the
+patterns of all documents, including your own.
 
-JSON Schema means ECMA-262 with its flag `u`. What RE2 writes differently is translated:
+JSON Schema uses ECMA-262 with the flag `u`. Syntax that differs in RE2 is translated:
 
     ECMA-262                        RE2
     \s  \S  .                       the classes in full; RE2's contain less
     \u0061  \u{61}  \uD83D\uDE00    \x{61}, \x{61}, \x{1F600}
     \cJ  \0                         \x{A}, \x{0}
-    (?<name>...)  (...)             (?:...), as what matched is not needed
+    (?<name>...)  (...)             (?:...), since groups are not needed
     \p{Letter}  \p{Script=Greek}    \p{L}, \p{Greek}
-    x{2,2500}                       in parts, as RE2 repeats a thousand times at most
+    x{2,2500}                       in parts, since RE2 repeats at most a thousand times
     ^(?=A)(?!B)C                    three patterns, of which the second must not match
 
-`\d`, `\w`, `\b` are ASCII and `$` is the very end, in both. `\A`, `\z`, `\Z`, `(?i)` and
-`(?P<name>...)`, which mean nothing in ECMA-262, work as in Python, where many documents come from.
+In both, `\d`, `\w`, `\b` are ASCII and `$` is the end of the text. `\A`, `\z`, `\Z`, `(?i)` and
+`(?P<name>...)` do not exist in ECMA-262; they work as in Python, where many documents come from.
 
-Backreferences, and lookaround other than at the beginning, are errors.
+Backreferences, and lookaround except at the beginning, are errors.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ _MAX_LENGTH = 20_000  # characters of a pattern
 _MAX_REPEAT = 10_000
 _RE2_REPEAT = 1000
 _MAX_DEPTH = 100
-_MAX_MEMORY = 4 * 1024 * 1024  # bytes, each: of the program, and of the automaton as it grows
+_MAX_MEMORY = 4 * 1024 * 1024  # bytes, for the program and for the growing automaton each
 _KEPT = 64  # compiled patterns, in a process
 
-# Seconds for one character and one instruction of the program; measured on the slowest patterns.
+# Seconds for one character and one instruction of the program, measured with the slowest patterns.
 _COST = 6e-9
 
 _SPACE = (
@@ -68,7 +68,7 @@ _CATEGORIES = dict(
         " lineseparator=Zl paragraphseparator=Zp other=C control=Cc format=Cf privateuse=Co",
     )
 )
-# What follows a backslash, by what it means.
+# Characters after a backslash, by their meaning.
 _ESCAPE = re.compile(
     r"(?P<set>[dDwW])|(?P<space>[sS])|(?P<anchor>[AzZbB])|(?P<itself>\W)"
     r"|(?P<null>0)(?![0-9])|(?P<control>[fnrtv])|c(?P<letter>[A-Za-z])"
@@ -82,18 +82,18 @@ _GROUP = re.compile(r"\?(?::|P?<[^\W\d]\w*>|i\))?")
 
 
 class BadPattern(ValueError):
-    """It is no pattern, or not one that RE2 can express; the message says why."""
+    """It is not a pattern, or RE2 cannot express it; the message says why."""
 
 
 class Pattern:
-    """A compiled pattern; `size` is that of its programs in instructions. Threads may share it."""
+    """A compiled pattern; `size` is the size of its programs in instructions. Thread-safe."""
 
     def __init__(self, parts: list[tuple[bool, Any]]) -> None:
         self._parts = parts
         self.size: int = sum(part.programsize for _, part in parts)
 
     def search(self, text: str) -> bool:
-        """Whether it matches somewhere in a text; raises `TooMuchWork` if that takes too long."""
+        """Whether it matches anywhere in a text; raises `TooMuchWork` if that takes too long."""
         try:
             data = text.encode()
         except UnicodeEncodeError:  # halves of surrogate pairs, which JSON can have
@@ -122,7 +122,7 @@ def _compile(pattern: str) -> Any:
     options.log_errors = False
     options.max_mem = _MAX_MEMORY
     try:
-        # Not its own `compile`, which keeps the last 128 beside those that are kept here.
+        # Not its own `compile`, which has another cache, of 128 patterns.
         return re2._Regexp(pattern, options)
     except re2.error as exc:
         words = exc.args[0] if exc.args else b""
@@ -138,11 +138,11 @@ class _Atom(NamedTuple):
 
 
 class _Translation:
-    """A pattern in the words of RE2.
+    """A pattern in the syntax of RE2.
 
     Attributes:
-        whole: the pattern, without the lookaheads at its beginning.
-        conditions: those lookaheads, as patterns, and whether they have to match.
+        whole: The pattern, without the lookaheads at its beginning.
+        conditions: Those lookaheads, as patterns, and whether they must match.
     """
 
     def __init__(self, pattern: str) -> None:
@@ -172,7 +172,7 @@ class _Translation:
         self.whole = flags + ("^" if anchor else "") + rest
 
     def _alternatives(self, depth: int) -> str:
-        """Up to a closing bracket, or to the end."""
+        """Translates up to a closing bracket, or to the end."""
         if depth > _MAX_DEPTH:
             raise BadPattern(f"it is nested more than {_MAX_DEPTH} deep")
         parts: list[str] = []
@@ -260,7 +260,7 @@ class _Translation:
             if character == "\\":
                 parts.append(self._escape(within=True).text)
             elif character == "-":
-                # RE2 wants one that is no range to be escaped, as after a class: [\w-.]
+                # In RE2 a hyphen without a range must be escaped, as after a class: [\w-.]
                 outer = not parts or pattern.startswith("]", self._at)
                 if outer or _SINGLE.fullmatch(parts[-1]) is None:
                     parts.append(r"\-")
@@ -328,7 +328,7 @@ def _what_is_wrong_after_a_backslash(character: str) -> str:
     return rf"\{character} means nothing"
 
 
-# One character in a class, as it is written here.
+# One character in a class, in the syntax of RE2.
 _SINGLE = re.compile(r"\\x\{[0-9a-f]+\}|\w")
 _LOOKAROUND = (
     "it looks ahead or behind, which takes an engine that backtracks; only a pattern that begins"
@@ -356,7 +356,7 @@ def _number(text: str) -> int:
 
 
 def _times(text: str, least: int, most: int | None) -> str:
-    """A repetition, in parts that RE2 takes."""
+    """A repetition, in parts that RE2 accepts."""
     if most is not None and most < least:
         raise BadPattern("a repetition ends before it begins")
     parts = []

@@ -1,8 +1,8 @@
 """Finds the operation of a request: method and path, against the templates of a document.
 
-Segments are compared decoded, so `/p%65ts` is `/pets`, and a `%2F` stays inside its segment. Of
-several templates that match, the one with the fewest variables wins (OpenAPI 3.1, "Paths Object"),
-if it has the method.
+Segments are compared decoded, so `/p%65ts` is `/pets`, and a `%2F` stays inside its segment. If
+several templates match, the one with the fewest variables that has the method wins (OpenAPI 3.1,
+"Paths Object").
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ class Operation(NamedTuple):
     """One operation of a document.
 
     Attributes:
-        id: its `operationId`, if it has one.
-        method: in capitals.
-        path: its template, as in the document.
-        mapping: the operation object. It may contain `$ref`s: see `Document.resolve`.
-        parameters: those of the path item. `Document.parameters` has all of the operation.
+        id: Its `operationId`, if it has one.
+        method: The method, in capitals.
+        path: Its path template in the document.
+        mapping: The Operation Object. It may contain `$ref`s: see `Document.resolve`.
+        parameters: The parameters of the path item. `Document.parameters` has all parameters.
     """
 
     id: str | None
@@ -45,7 +45,7 @@ class NoSuchPath(LookupError):  # a result more than an error
 
 
 class NoSuchMethod(LookupError):  # likewise
-    """The path has only other methods: those that are `allowed`, sorted."""
+    """The path does not have this method; `allowed` are its methods, sorted."""
 
     def __init__(self, allowed: tuple[str, ...]) -> None:
         super().__init__(", ".join(allowed))
@@ -66,7 +66,7 @@ class _Template(NamedTuple):
 
 
 class Routes:
-    """The paths of a document: its operations, each with the base path in front of its own."""
+    """The paths of a document: its operations, each with its base path."""
 
     def __init__(self, operations: Iterable[tuple[str, Operation]]) -> None:
         self._static: dict[tuple[str, ...], dict[str, Operation]] = {}
@@ -94,7 +94,7 @@ class Routes:
         for operations, variables in self._candidates(segments):
             operation = operations.get(method)
             if operation is None and method == "HEAD":
-                operation = operations.get("GET")  # as every framework has it
+                operation = operations.get("GET")  # as in every framework
             if operation is not None:
                 return Match(operation, variables)
             allowed.update(operations)

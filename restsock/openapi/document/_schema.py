@@ -1,4 +1,4 @@
-"""`Schema`: a JSON Schema of its own, not part of a document. Its work is bounded as theirs is."""
+"""`Schema`: a JSON Schema that is not part of a document, with the same limits on its work."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ __all__ = ["Schema"]
 
 
 class Schema:
-    """A JSON Schema that values are held to. Immutable; threads may share it.
+    """A JSON Schema that validates values. Immutable; threads may share it.
 
-    It is of the dialect of its `$schema`, by default 2020-12. It refers only to itself: nothing is
-    fetched.
+    Its dialect is that of its `$schema`, by default 2020-12. It may refer only to itself: nothing
+    is fetched.
 
     Args:
-        schema: It.
-        source: What to call it in errors.
+        schema: The schema.
+        source: Its name in errors.
 
     Raises:
-        SpecError: It is none, has a dialect that is not known, a reference that leads nowhere, or a
-            pattern that cannot be run in linear time.
+        SpecError: It is not valid, its dialect is unknown, a reference is unresolvable, or a
+            pattern cannot run in linear time.
         TypeError: It is neither a mapping nor a bool.
     """
 
@@ -69,14 +69,14 @@ class Schema:
         return bounded(dialect)(schema, format_checker=dialect.FORMAT_CHECKER, _resolver=resolver)
 
     def problems(self, value: Any, *, seconds: float = SECONDS) -> list[Problem]:
-        """What is wrong with a value; nothing, if it is valid. Blocks for as long as that takes.
+        """Validates a value; returns its problems, none if it is valid. It blocks meanwhile.
 
         Args:
-            value: of JSON.
-            seconds: of processor time that this may take.
+            value: A JSON value.
+            seconds: Seconds of processor time that this may take.
 
         Raises:
-            TooMuchWork: it takes more.
+            TooMuchWork: It takes more time.
         """
         with within(seconds):
             try:
@@ -87,7 +87,7 @@ class Schema:
 
 
 def _check_references(resource: Any, resolver: Any, source: str) -> None:
-    """Follows each reference once, so that none fails when it is needed."""
+    """Resolves each reference once, so that none fails later."""
     spend(20)
     contents = resource.contents
     if isinstance(contents, Mapping):

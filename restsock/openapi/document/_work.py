@@ -1,9 +1,9 @@
-"""Bounds the work that one message, or one document, can make.
+"""Limits the work that one message, or one document, can cause.
 
 The author of a document chooses how its schemas multiply, and the sender of a message how often
 they are applied. So code that walks over schemas and values calls `spend()` at each step; the step
-that goes too far raises `TooMuchWork`. What happens between two steps is linear in the size of what
-is looked at. The measure is the processor time of the thread, so a busy machine refuses no honest
+that exceeds the limit raises `TooMuchWork`. The work between two steps is linear in the size of the
+data. The limit is on the processor time of the thread, so a busy machine does not refuse an honest
 message.
 """
 
@@ -18,13 +18,13 @@ from typing import Any
 __all__ = ["SECONDS", "TooMuchWork", "afford", "remembered", "spend", "within"]
 
 SECONDS = 5.0
-"""Processor time for one message, by default. A plain MiB takes one or two."""
+"""The default limit for one message, in seconds of processor time. A plain MiB takes one or two."""
 
-_STRIDE = 2000  # steps between two looks at the clock: one to ten milliseconds
+_STRIDE = 2000  # steps between two readings of the clock: one to ten milliseconds
 
 
 class TooMuchWork(Exception):  # a result more than an error
-    """The work takes more than is allowed, or its result is not needed any more."""
+    """The work exceeds its limit, or its result is no longer needed."""
 
 
 class _Here(threading.local):
@@ -52,13 +52,13 @@ class _Work:
 
 @contextmanager
 def within(seconds: float, stopped: Callable[[], bool] | None = None) -> Iterator[None]:
-    """Bounds the work that this thread does in the block.
+    """Limits the work of this thread in the block.
 
-    A block within another one is a part of it, with the bound of the outer one.
+    A nested block belongs to the outer one, and has its limit.
 
     Args:
-        seconds: of processor time.
-        stopped: asked now and then whether to give up before that.
+        seconds: Seconds of processor time.
+        stopped: Called now and then; returns whether to stop earlier.
     """
     if _here.work is not None:
         yield
@@ -71,7 +71,7 @@ def within(seconds: float, stopped: Callable[[], bool] | None = None) -> Iterato
 
 
 def spend(steps: int = 1) -> None:
-    """Counts steps of the current work; raises `TooMuchWork` when they are too many."""
+    """Counts steps of the current work; raises `TooMuchWork` if the limit is exceeded."""
     work = _here.work
     if work is not None:
         work.steps += steps
@@ -80,19 +80,19 @@ def spend(steps: int = 1) -> None:
 
 
 def afford(seconds: float) -> None:
-    """Raises `TooMuchWork` if so many seconds, for a step without interruption, are not left."""
+    """Raises `TooMuchWork` if fewer seconds are left; for a step that cannot be interrupted."""
     work = _here.work
     if work is not None:
         work.look(seconds)
 
 
 def remembered(source: object, make: Callable[[], Any]) -> Any:
-    """What `make` makes of `source`, which is immutable: once during the current work."""
+    """The result of `make` for `source`, which is immutable; cached during the current work."""
     work = _here.work
     if work is None:
         return make()
     found = work.memory.get(id(source))
     if found is None:
-        # With the source, so that its id stays its own.
+        # With the source, so that its id is not reused.
         found = work.memory[id(source)] = (source, make())
     return found[1]

@@ -1,1 +1,1 @@
-"""Handlers that stand in front of an app: its contract, and who may call what."""
+"""Handlers in front of an app: validation, and access rules."""

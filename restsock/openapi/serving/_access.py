@@ -1,7 +1,7 @@
 """Who may call which operations of which peer.
 
-A rule allows. What no rule allows is refused with 403 before the app is reached, and so is what is
-no operation of the contract.
+Rules only allow. A request that no rule allows is refused with 403 before it reaches the app; so is
+a request that is not an operation of the contract.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ __all__ = ["AccessHandler", "CallerOf", "Rule", "Rules", "allow", "caller_of"]
 _log = PartLog("restsock.openapi")
 
 CallerOf: TypeAlias = Callable[[Exchange], "str | None"]
-"""Tells who sent a request; `None` if that is not known. Called on the loop; must not block."""
+"""Returns who sent a request; `None` if unknown. Called on the loop; must not block."""
 
 
 class Rule(NamedTuple):
-    """One permission: who, of which peer, may call what. Made by `allow`."""
+    """One permission: who may call which operations of which peer. Made by `allow`."""
 
     caller: str
     peer: str
@@ -46,22 +46,22 @@ class Rule(NamedTuple):
 
 
 def allow(caller: str, peer: str, operations: str | Iterable[str]) -> Rule:
-    """Lets a caller call operations of a peer.
+    """Makes a rule that allows a caller to call operations of a peer.
 
         allow("robot-7", "edge-1", ["getStatus", "listPets"])
         allow("robot-*", "*", "GET *")
 
-    In all three, `*` stands for any text, also an empty one. The caller `"*"` is everyone, with or
-    without a name; the operation `"*"` is everything in the contract.
+    In all three, `*` matches any text, also an empty one. The caller `"*"` is everyone, with or
+    without a name; the operation `"*"` is every operation of the contract.
 
     Args:
-        caller: a name, or a pattern of names.
-        peer: the name of the peer that is called, or a pattern of names.
-        operations: ids, or "METHOD /path" with the path's `{variables}` as in the contract.
+        caller: A name, or a pattern of names.
+        peer: The name of the peer that is called, or a pattern of names.
+        operations: Ids, or "METHOD /path" with the path's `{variables}` as in the contract.
 
     Raises:
-        TypeError: something is not text.
-        ValueError: something is empty.
+        TypeError: Something is not text.
+        ValueError: Something is empty.
     """
     names = (operations,) if isinstance(operations, str) else tuple(operations)
     for text in (caller, peer, *names):
@@ -75,10 +75,10 @@ def allow(caller: str, peer: str, operations: str | Iterable[str]) -> Rule:
 
 
 class Rules:
-    """What is allowed; nothing else is. Immutable.
+    """A set of rules; what they do not allow is forbidden. Immutable.
 
     Args:
-        rules: made by `allow`; their order means nothing.
+        rules: Rules from `allow`, in any order.
     """
 
     def __init__(self, rules: Iterable[Rule]) -> None:
@@ -90,7 +90,7 @@ class Rules:
     def allows(self, caller: str | None, peer: str, operation: Operation) -> bool:
         """Whether a rule lets this caller call this operation of this peer.
 
-        For a caller without a name, `None`, only the rules for `"*"` count.
+        For a caller without a name (`None`), only the rules for `"*"` apply.
         """
         return any(
             (rule.caller == "*" if caller is None else like(rule.caller, caller))
@@ -103,7 +103,7 @@ class Rules:
         """Compares the rules for a peer with its document.
 
         Raises:
-            ValueError: a rule names an operation that it does not have.
+            ValueError: A rule names an operation that the document does not have.
         """
         for rule in self._rules:
             if not like(rule.peer, peer):
@@ -124,16 +124,16 @@ class Rules:
 
 
 def caller_of(exchange: Exchange) -> str | None:
-    """Who sent a request: the principal's name, or else the name that the dialer claims.
+    """Who sent a request: the name of the principal, or the name that the dialer claims.
 
-    A claimed name proves nothing. Only principals are authenticated, and there is one where
-    `listen` has `auth=`. A listener has no name, so at the dialing end this is `None`.
+    A claimed name proves nothing. Only principals are authenticated; with `auth=` of `listen` there
+    is always one. A listener has no name, so at the dialing end this is `None`.
     """
     connection = exchange.connection
     assert connection is not None
     principal = getattr(connection, "principal", None)
     if principal is not None:
-        # One without a name is not the one that it claims to be.
+        # A principal without a name does not prove the name that is claimed.
         name = getattr(principal, "name", None)
         return name if isinstance(name, str) else None
     # `connection.name` is the dialer's at both ends; the dialer's streams are the odd ones.
@@ -141,27 +141,27 @@ def caller_of(exchange: Exchange) -> str | None:
 
 
 class AccessHandler:
-    """A `Handler` that passes on to an app what rules allow, and answers the rest with 403.
+    """A `Handler` that passes allowed requests on to an app, and answers others with 403.
 
         connect(url, name="edge-1", app=AccessHandler(app, "petstore.json", rules, peer="edge-1"))
 
-    Operations are found as in validation. A path that some servers would read as another one is
-    refused: with "." or ".." as a segment, however encoded, an encoded "/", a backslash, a ";"
-    that the contract does not have, control characters, or invalid UTF-8.
+    Operations are found as in validation. A path that servers may interpret differently is refused:
+    with "." or ".." as a segment, however encoded, an encoded "/", a backslash, a ";" that the
+    contract does not have, control characters, or invalid UTF-8.
 
     Args:
-        app: an app, or another handler such as `OpenAPIHandler(...)`.
-        spec: the document: a file, a mapping, or the result of `load`.
-        rules: what is allowed: `Rules`, or a list of results of `allow`.
-        peer: the name that the rules have for the peer that serves the app.
-        caller: tells who sent a request.
-        public: paths that everyone may GET, compared literally, such as `"/openapi.json"`.
-        app_options: those of `connect` and `listen` for the app: `interface`, `workers`, ...
+        app: An app, or another handler such as `OpenAPIHandler(...)`.
+        spec: The document: a file, a mapping, or the result of `load`.
+        rules: What is allowed: `Rules`, or a list of results of `allow`.
+        peer: The name in the rules for the peer that serves the app.
+        caller: Returns who sent a request.
+        public: Paths that everyone may GET, compared literally, such as `"/openapi.json"`.
+        app_options: Options of `connect` and `listen` for the app: `interface`, `workers`, ...
 
     Raises:
-        SpecError: the document cannot be used.
-        ValueError: a rule names an operation of this peer that the document does not have.
-        TypeError: the app is none; or there are options for a handler that is made already.
+        SpecError: The document cannot be used.
+        ValueError: A rule names an operation of this peer that the document does not have.
+        TypeError: The app is not an app; or there are app options for a handler.
     """
 
     def __init__(
@@ -191,7 +191,7 @@ class AccessHandler:
 
     @property
     def rules(self) -> Rules:
-        """What is allowed. May be replaced at any time, from the next request on."""
+        """The rules. They may be replaced at any time; this applies from the next request on."""
         return self._rules
 
     @rules.setter

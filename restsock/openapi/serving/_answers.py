@@ -1,4 +1,4 @@
-"""Answers in place of an app: problems, as `application/problem+json` (RFC 9457)."""
+"""Responses instead of an app's: problem details, as `application/problem+json` (RFC 9457)."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def answer_problem(
     *,
     headers: Headers = (),
 ) -> None:
-    """Answers a request with `application/problem+json`, in place of an app. On the loop."""
+    """Answers a request with `application/problem+json`, instead of the app. On the loop."""
     exchange.observer = ignore
     members = {"errors": errors[:MAX_ERRORS]} if errors else {}
     Responder(exchange, exchange.request.method).problem(status, detail, headers, **members)
@@ -34,7 +34,7 @@ def answer_problem(
 def answer_wrong(
     exchange: Exchange, found: list[Problem], error: BaseException | None, can_answer: bool
 ) -> None:
-    """Logs a wrong response, and answers 500 in its place where that can still be done."""
+    """Logs an invalid response, and answers 500 instead, if that is still possible."""
     request = loggable(exchange.request)
     if error is not None:
         _log.error(
@@ -51,5 +51,5 @@ def answer_wrong(
             extra=about_request(exchange),
         )
     if can_answer and not exchange.closed:
-        # Without the errors: they are about the app, which the caller cannot repair.
+        # Without the problems: they are faults of the app, which the caller cannot fix.
         answer_problem(exchange, 500, "the app's response breaks its contract")

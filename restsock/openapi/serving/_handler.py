@@ -29,52 +29,55 @@ __all__ = ["OpenAPIHandler"]
 
 
 class OpenAPIHandler:
-    """A `Handler` that serves an app, publishes its contract and holds both sides to it.
+    """A `Handler` that serves an app, publishes its contract and validates both sides.
 
     ::
 
         handler = OpenAPIHandler(app, "petstore.yaml", responses=True)
         async with restsock.connect("wss://hub.example/", app=handler, name="edge-1"): ...
 
-    A request that breaks the contract is answered before the app is reached, with
+    A request that violates the contract is answered before it reaches the app, with
     `application/problem+json` (RFC 9457): 404 and 405 for a path or a method that is not in the
     document, 415 for a media type, 413 for a body that is too large to be validated, 400 for
-    everything else, with a JSON pointer to each error. A response that breaks it is an ERROR in
+    everything else, with a JSON Pointer to each error. A response that violates it is an ERROR in
     the log `restsock.openapi`, and a 500 for the caller.
 
     JSON, forms and text are validated if their schema forbids anything; such a body is complete
-    before its receiver gets the first byte. All others pass as they come (uploads, event streams,
-    XML), and only their media type is checked. `OPTIONS` where the document has none, and upgrades
-    such as WebSockets, go to the app. `HEAD` counts as `GET`. `security` is left to the app.
+    before its receiver gets the first byte. All others are passed on as they arrive (uploads, event
+    streams, XML), and only their media type is checked. Upgrades such as WebSockets go to the app,
+    and so does `OPTIONS` if the document does not have it. `HEAD` counts as `GET`. `security` is
+    left to the app.
 
     A few threads validate, never the loop. At most `max_body` bytes are held for each request and
-    each response under way.
+    each response in flight.
 
     Args:
-        app: an ASGI or WSGI app, a coroutine function, or another `Handler`.
-        spec: the document: the name of a file, a mapping, a `Document`. `None` asks the app, such
-            as a FastAPI, for its own.
-        requests: whether requests are validated.
-        responses: whether responses are; or the share of them that is, between 0 and 1.
+        app: An ASGI or WSGI app, a coroutine function, or another `Handler`.
+        spec: The document: a file name, a mapping, a `Document`. `None` gets it from the app, from
+            a FastAPI app for example.
+        requests: Whether requests are validated.
+        responses: Whether responses are validated, or the proportion of them, between 0 and 1.
         wrong_response: `"refuse"` answers 500 instead; `"log"` passes the response on at once, and
-            logs what was wrong with it.
-        unknown_paths: `"refuse"` answers 404; `"pass"` leaves paths that are not in the document
-            to the app.
-        publish: the path at which the document is served, for callers to find; `None`: nowhere.
-        max_body: bytes of the largest body that is validated. A larger request is refused (413);
-            a larger response passes.
-        max_time: seconds of processor time for the validation of one message. A request that takes
-            more is refused, and a response is wrong.
-        threads: the most threads that validate; one connection uses at most half of them.
-        interface: as for `connect`.
-        options: the options of the connections.
-        chance: random numbers in [0, 1), for the share.
-        app_options: as for `connect`: `workers`, for example.
+            logs its problems.
+        unknown_paths: `"refuse"` answers 404; `"pass"` leaves paths that are not in the document to
+            the app.
+        publish: The path at which the document is served, for callers to find; `None` does not
+            serve it.
+        max_body: The largest body that is validated, in bytes. A larger request is refused (413); a
+            larger response is not validated.
+        max_time: Seconds of processor time for the validation of one message. A request that takes
+            more is refused, and a response is invalid.
+        threads: The maximum number of threads that validate; one connection uses at most half of
+            them.
+        interface: As for `connect`.
+        options: The options of the connections.
+        chance: Returns random numbers in [0, 1), for the proportion.
+        app_options: As for `connect`: `workers`, for example.
 
     Raises:
-        SpecError: the document cannot be used.
-        TypeError: this is no app; or it has no document, and none is given.
-        ValueError: a number or a choice is out of range.
+        SpecError: The document cannot be used.
+        TypeError: `app` is not an app; or there is no document in `spec` or the app.
+        ValueError: A number or a choice is out of range.
     """
 
     def __init__(
@@ -129,7 +132,7 @@ class OpenAPIHandler:
         head = exchange.request
         path, _, query = head.target.partition(b"?")
         if not self._serving or head.upgrade is not None:
-            self._inner.handle(exchange)  # which refuses it, when nothing is served
+            self._inner.handle(exchange)  # which refuses it if nothing is served
             return
         if path == self._publish and head.method in (b"GET", b"HEAD"):
             self._answer_document(exchange)
@@ -155,7 +158,7 @@ class OpenAPIHandler:
             hand_over(exchange, match, proceed, policy, response_too=sampled)
 
     def on_asyncio(self, face: Callable[[Connection], Any]) -> OpenAPIHandler:
-        """The same with the app on the loop of asyncio that runs here; see `restsock.apps`."""
+        """The handler with the app on the asyncio loop that runs here; see `restsock.apps`."""
         other = copy(self)
         other._inner = on_asyncio(self._inner, face)
         return other
@@ -169,11 +172,11 @@ class OpenAPIHandler:
         """Runs the app, and the threads that validate.
 
         Raises:
-            AppStartupError: the app says that it cannot start.
-            SpecError: a part of the document cannot be used.
+            AppStartupError: The app reports that it cannot start.
+            SpecError: A part of the document cannot be used.
         """
         await trio.to_thread.run_sync(self._policy.validator.prepare)
-        # The threads are the outer ones: what the app answers as it ends is still validated.
+        # The threads end after the app, so responses during its shutdown are still validated.
         async with self._policy.threads.running(), self._inner.running():
             self._serving = True
             try:
@@ -192,7 +195,7 @@ class OpenAPIHandler:
 
 
 def _document_of(app: Any) -> Document:
-    """The document that an app makes of itself."""
+    """The document that an app generates."""
     make = getattr(app, "openapi", None)
     if not callable(make):
         raise TypeError(f"{type(app).__name__} makes no OpenAPI document by itself: pass `spec`")

@@ -1,4 +1,4 @@
-"""Receives a request until it is known whether the app may have it."""
+"""Receives a request until it is validated, before the app gets it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _BREACH = "the request breaks the API's contract"
 
 
 class RequestCheck:
-    """Observes an exchange until it is known whether the app may have it; then replays it."""
+    """Observes an exchange until its request is validated; then replays it to the app."""
 
     def __init__(
         self,
@@ -48,7 +48,7 @@ class RequestCheck:
         self._hand_over = partial(
             hand_over, exchange, match, proceed, policy, response_too=response_too
         )
-        # As long as the window has room, the app gives the credit back itself, as it reads.
+        # As long as the window has room, the app returns the credit itself when it reads.
         self._free = connection.limits.initial_window // 2
         self._plan = policy.validator.request(match.operation)
         self._body: BodyPlan | None = None
@@ -61,7 +61,7 @@ class RequestCheck:
         self._job: Job | None = None
 
     def begin(self) -> None:
-        """Decides what is needed, from the head alone."""
+        """Decides from the head what is needed."""
         exchange = self._exchange
         plan = self._plan
         if not plan.bodies and not plan.readers:
@@ -78,7 +78,7 @@ class RequestCheck:
                 if length is not None and length > self._policy.max_body:
                     self._too_large()
                     return
-            # Whether there is a body, only the next event tells, when its length is not given.
+            # Without a length, only the next event shows whether there is a body.
             self._waiting_for_body = self._body is not None or plan.required or length is None
             if self._waiting_for_body:
                 if expects_continue(exchange.request):
@@ -88,7 +88,7 @@ class RequestCheck:
         self._check()
 
     def _accept_body(self) -> bool:
-        """Whether the contract has this media type; answers 415 when it has not."""
+        """Whether the contract has this media type; answers 415 if not."""
         plan = self._plan.body(self._content_type)
         if plan is not None:
             codings = values_of(self._exchange.request.headers, b"content-encoding")
@@ -118,10 +118,10 @@ class RequestCheck:
         self._inbox.add(data)
         size = self._inbox.unread
         if not self._waiting_for_body:
-            return  # the credit that is not given back is what bounds it
+            return  # limited by the credit, which is not returned
         if self._body is None:
             self._waiting_for_body = False
-            self._check()  # there is one, and it is for the app as it comes
+            self._check()  # there is one, and the app gets it as it arrives
         elif size > self._policy.max_body:
             self._too_large()
         elif size - self._credited > self._free:
@@ -139,7 +139,7 @@ class RequestCheck:
             self._check()
 
     def _check(self) -> None:
-        """Lets a thread look at what there is."""
+        """Validates the request in a thread."""
         plan, body = self._plan, self._body
         if not plan.readers and body is None:
             self._pass_on()
@@ -197,7 +197,7 @@ class RequestCheck:
         self._exchange.observer = ignore
 
     def _pass_on(self) -> None:
-        """Lets the app have it, and tells it what has come so far."""
+        """Passes the request on to the app, with what has arrived so far."""
         exchange, parts, end = self._exchange, self._inbox.pieces, self._end
         self._drop()
         observer = self._hand_over(credited=self._credited, continued=self._continued)
@@ -217,7 +217,7 @@ def hand_over(
     credited: int = 0,
     continued: bool = False,
 ) -> Callable[[], Callable[[ExchangeEvent], None]]:
-    """Gives an exchange to the app; returns a function that returns its observer."""
+    """Passes an exchange to the app; returns a function that returns its observer."""
     if not response_too and not credited and not continued:
         proceed(exchange)
         return lambda: exchange.observer

@@ -1,14 +1,14 @@
-"""What an app is handed instead of its exchange, when its response is validated.
+"""The exchange that an app gets instead of the real one if its response is validated.
 
-States of the response, if wrong ones are refused:
+States of the response, if invalid responses are refused:
 
     WAIT   no head yet
-    HEAD   the head is held while its fields are checked; the body passes after it
+    HEAD   the head is held while its fields are checked; then the body passes
     WHOLE  head and body are held until the end of the body, and while they are checked
-    PASS   everything passes: the response was right, or is not checked (any more)
-    DONE   nothing more is sent: the response was wrong, and another answer was sent
+    PASS   everything passes: the response was valid, or is not (or no longer) checked
+    DONE   nothing more is sent: the response was invalid, and another one was sent
 
-If wrong ones are only logged, everything passes at once and a copy is checked.
+If invalid responses are only logged, everything passes at once and a copy is checked.
 """
 
 from __future__ import annotations
@@ -44,12 +44,12 @@ class Policy(NamedTuple):
     """How messages are validated; one for all of a handler.
 
     Attributes:
-        validator: what validates.
-        threads: where.
-        max_body: bytes of the largest body that is validated.
-        hold: whether a response waits for its validation; else a copy is checked.
-        wrong: called on the loop for a wrong response, with the exchange, the problems, and
-            whether another answer can still be sent.
+        validator: The validator.
+        threads: The threads in which it runs.
+        max_body: The largest body that is validated, in bytes.
+        hold: Whether a response is held for its validation; otherwise a copy is checked.
+        wrong: Called on the loop for an invalid response, with the exchange, the problems, and
+            whether another response can still be sent.
     """
 
     validator: Validator
@@ -60,15 +60,15 @@ class Policy(NamedTuple):
 
 
 class ResponseCheck(Exchange):
-    """An exchange whose response is validated before, or while, it leaves.
+    """An exchange whose response is validated before, or while, it is sent.
 
     Args:
-        outer: the exchange.
-        credit: bytes of the request whose credit was already given back for the app.
-        policy: how the response is validated.
-        checked: whether it is.
-        match: the operation.
-        continued: whether the requester was told to go on (100) already.
+        outer: The real exchange.
+        credit: Bytes of the request whose credit was already returned for the app.
+        policy: How the response is validated.
+        checked: Whether the response is validated.
+        match: The operation.
+        continued: Whether a 100 was sent already.
     """
 
     __slots__ = (
@@ -124,13 +124,13 @@ class ResponseCheck(Exchange):
 
     @property
     def can_run_here(self) -> bool:
-        """Never: what is held here is let go on the loop."""
+        """Never: what is held here is sent on the loop."""
         return False
 
     @property
     def buffered(self) -> int:
         """Body bytes that wait to be sent."""
-        # What is held as a whole has a bound of its own, and the app is not to wait for its end.
+        # A response that is held as a whole has its own limit, and the app must not wait for it.
         held = self._held if self._state is State.HEAD else 0
         return self._outer.buffered + held
 
@@ -144,10 +144,10 @@ class ResponseCheck(Exchange):
 
     @write_paused.setter
     def write_paused(self, value: bool) -> None:
-        """It follows from the rest."""
+        """Ignored: it is derived from the other state."""
 
     def consume(self, nbytes: int) -> None:
-        """As in `Exchange`; what was given back before is not given back again."""
+        """As in `Exchange`; credit that was returned before is not returned again."""
         early = min(nbytes, self._credit)
         self._credit -= early
         if nbytes > early:
@@ -200,7 +200,7 @@ class ResponseCheck(Exchange):
             self._submit(self._head)
 
     def respond(self, head: ResponseHead, body: bytes, plain: PlainHead | None = None) -> None:
-        """As in `Exchange`, and as the three above."""
+        """As in `Exchange`, with the effects of the three methods above."""
         self.send_head(head, plain)
         self.send_data(body)
         self.send_end()
@@ -262,7 +262,7 @@ class ResponseCheck(Exchange):
             self._parts.clear()
 
     def _release(self) -> None:
-        """The response is right, or not to be checked: what is held leaves."""
+        """The response is valid, or not checked: sends what is held."""
         head, parts, end = self._head, self._parts, self._trailers
         self._drop()
         self._state = State.PASS
@@ -280,7 +280,7 @@ class ResponseCheck(Exchange):
             self.observer(Writable())
 
     def _give_up(self) -> None:
-        """The body is too large to be validated."""
+        """Stops validating: the body is too large."""
         if self._state is State.WHOLE:
             self._release()
         self._head = None
@@ -296,7 +296,7 @@ class ResponseCheck(Exchange):
         self._state = State.DONE
         policy.wrong(self._outer, found, error, True)
         if not ended and not self.closed:
-            # An app that still streams has to stop.
+            # An app that is still streaming has to stop.
             self.closed = True
             reason = "the response breaks the contract"
             self.observer(Failed(StreamReset(reason, code=ResetCode.CANCEL, by_peer=False)))

@@ -362,7 +362,7 @@ def test_calls_at_once_ask_for_it_once(server: restsock.sync.Server, api: Api) -
     [
         (lambda: flask.Response(status=404), "answered 404"),
         (lambda: {"swagger": "2.0"}, "swagger2openapi"),
-        (lambda: document({"/a": {"$ref": "/etc/passwd"}}), "what is no file"),
+        (lambda: document({"/a": {"$ref": "/etc/passwd"}}), "that is not a file"),
         (lambda: flask.Response("<html>", mimetype="text/html"), "answered 200"),
     ],
 )

@@ -90,7 +90,7 @@ def test_an_app_makes_a_document_of_itself() -> None:
         ({"openapi": "3.1.0", "info": {}, "paths": {}}, "#/info"),
         (document({"/a": {"get": {"responses": {"200": {"$ref": "#/nowhere"}}}}}), "nowhere"),
         (document({"/a": {"$ref": "http://127.0.0.1:1/a"}}), "URL"),
-        (document({"/a": {"$ref": "other.yaml"}}), "what is no file"),
+        (document({"/a": {"$ref": "other.yaml"}}), "that is not a file"),
         (document({"/a": {"$ref": "//host/a"}}), "URL"),
         (document({}, components={"schemas": {"A": {"discriminator": OUTWARD}}}), "URL"),
     ],
@@ -176,7 +176,7 @@ def test_files_may_refer_to_each_other_in_a_ring(tmp_path: Path) -> None:
 
 def test_what_a_peer_sent_refers_to_itself_alone() -> None:
     spec = json.dumps(document({"/a": {"$ref": "spec.json"}})).encode()
-    with pytest.raises(restsock.SpecError, match="what is no file"):
+    with pytest.raises(restsock.SpecError, match="that is not a file"):
         parse(spec, source="/openapi.json of the peer")
 
 

@@ -311,7 +311,7 @@ async def test_it_stands_around_another_handler() -> None:
         assert (await dialer.request("GET", "/v1/status")).status == 200
         assert (await dialer.request("GET", "/v1/pets")).status == 403
         assert (await dialer.request("GET", "/v1/pets/7")).status == 403
-    with pytest.raises(TypeError, match="a handler already"):
+    with pytest.raises(TypeError, match="is already a handler"):
         AccessHandler(inner, SPEC, [], peer="edge-1", interface="wsgi")
 
 
