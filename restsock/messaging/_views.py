@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from restsock.protocol import CloseCode
+
 from ._channel import Channel, Receipt
 from ._message import Message
 from ._session import Session
@@ -57,7 +59,7 @@ class SessionView:
         """The channels that the peer has subscribed to; empty after it has disconnected."""
         return self._session.subscriptions
 
-    def close_soon(self, code: int = 1000, reason: str = "") -> None:
+    def close_soon(self, code: int = CloseCode.NORMAL, reason: str = "") -> None:
         """Begin to close the connection, and do not wait."""
         self._portal.post(self._session.close_soon, code, reason)
 

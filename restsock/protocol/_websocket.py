@@ -46,7 +46,7 @@ from ._websocket_fast import (
 __all__ = ["FRAMES_AT_ONCE", "WebSocket"]
 
 # A close code that is registered (RFC 6455, section 11.7), and that wsproto does not know.
-_BAD_GATEWAY = (1014).to_bytes(2, "big")
+_BAD_GATEWAY = CloseCode.BAD_GATEWAY.to_bytes(2, "big")
 
 # For readers that share a loop: a peer can send many tiny frames at once, and the others are to
 # have their turn. See `WebSocket.more`.
@@ -353,7 +353,7 @@ class WebSocket:
         elif first == PONG:
             self.events.append(Pong(payload))
         elif payload[:2] == _BAD_GATEWAY:
-            self._receive_close(1014, _text(payload[2:]))
+            self._receive_close(CloseCode.BAD_GATEWAY, _text(payload[2:]))
         else:
             self._feed(bytes(buffer[at:end]))
 

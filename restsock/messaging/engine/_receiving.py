@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import TYPE_CHECKING, NamedTuple
 
+from restsock.protocol import CloseCode
+
 from ._inbox import Delivery, Epoch, Inbox, Line
 from ._payloads import Data, Resumed, quoted
 from ._peer import Peer, Sender
@@ -289,7 +291,7 @@ class Receiving:
                 self._release(peer, other.size)
         if peer.link.foreign:
             if dropped and queue.policy == "disconnect":
-                peer.link.close_soon(1013, "the queue of messages is full")
+                peer.link.close_soon(CloseCode.TRY_AGAIN_LATER, "the queue of messages is full")
             if peer.high.passed(queue.level):
                 self._tell_slow(peer, now)
         if delivery.ticket:
