@@ -4,7 +4,8 @@
 - `_endpoint`: what else either has; `_adapter`: what requests and httpx get of either.
 - `_alike`: arguments and descriptions that the APIs beside that for trio take from it.
 - `_entered`: one of them on the background loop, for those APIs.
-- `_views`: a connection, as those APIs show it. `_blocking_websocket`: a WebSocket, for threads.
+- `_views`: a connection and a WebSocket, as those APIs show them; `_blocking_websocket`: the latter
+  for threads.
 - `_counters`: the numbers of all their connections together; `_statistics`: of each, for a program.
 - `_pending_requests`: requests that wait for a connection.
 - `_signals`: SIGTERM and SIGINT as a wish to end in good order.
@@ -29,7 +30,7 @@ from ._socket_options import (
     prepare_listening_socket,
 )
 from ._statistics import ClientStatistics, ServerStatistics
-from ._views import ConnectionView
+from ._views import ConnectionView, WebSocketView
 
 __all__ = [
     "SIGNALS",
@@ -49,6 +50,7 @@ __all__ = [
     "PendingRequests",
     "ServerStatistics",
     "State",
+    "WebSocketView",
     "apply_socket_options",
     "check_socket_options",
     "documented_like",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractAsyncContextManager
-from typing import TYPE_CHECKING
 
 from restsock._exceptions import ConnectionClosed, WebSocketClosed
 from restsock.connection import ClientWebSocket, OpenWebSocket
@@ -12,15 +11,12 @@ from restsock.protocol import CloseCode
 from restsock.threads import BlockingContext
 
 from ._alike import documented_like
-
-if TYPE_CHECKING:
-    from restsock.protocol import Headers
-    from restsock.threads import LoopPortal
+from ._views import WebSocketView
 
 __all__ = ["BlockingClientWebSocket", "BlockingWebSocket"]
 
 
-class BlockingWebSocket:
+class BlockingWebSocket(WebSocketView):
     """A WebSocket for threads, which lives on a loop of trio.
 
     That answers pings. Any number of threads may send, and several may receive: each message goes
@@ -30,42 +26,6 @@ class BlockingWebSocket:
         websocket: On the loop.
         portal: To the loop.
     """
-
-    def __init__(self, websocket: OpenWebSocket, portal: LoopPortal) -> None:
-        self._websocket = websocket
-        self._portal = portal
-
-    @property
-    def headers(self) -> Headers:
-        """Name and value pairs of the peer's part of the opening handshake."""
-        return self._websocket.headers
-
-    def header(self, name: str, default: str | None = None) -> str | None:
-        """The value of one of them; the first one's, when it is repeated."""
-        return self._websocket.header(name, default)
-
-    @property
-    def subprotocol(self) -> str | None:
-        """The one that was chosen; `None` without one."""
-        return self._websocket.subprotocol
-
-    @property
-    def close_code(self) -> int | None:
-        """The code that it was closed with, by whichever side was first; `None` while it is open.
-
-        1005 stands for a close without a code, 1006 for an end without a close.
-        """
-        return self._websocket.close_code
-
-    @property
-    def close_reason(self) -> str:
-        """The words beside the code."""
-        return self._websocket.close_reason
-
-    @property
-    def round_trip(self) -> float | None:
-        """Seconds, from the latest pong; `None` where there was none."""
-        return self._websocket.round_trip
 
     @documented_like(OpenWebSocket.send)
     def send(self, message: str | bytes, timeout: float | None = None) -> None:
@@ -107,18 +67,8 @@ class BlockingWebSocket:
         Raises:
             TimeoutError: There was none in time. The WebSocket goes on, and no message is lost.
         """
-        websocket = self._websocket
-        taken: list[str | bytes] = []
-
-        async def receive() -> None:
-            taken.append(await websocket.receive())
-
-        try:
+        with self._receiving() as (receive, taken):
             self._portal.wait(timeout, receive)
-        except BaseException:
-            if taken:  # interrupted in the moment in which it came
-                self._portal.post(lambda: websocket.put_back(taken[0]))
-            raise
         if not taken:
             raise TimeoutError(f"no message within {timeout} s")
         return taken[0]
