@@ -30,12 +30,12 @@ from ._payloads import (
     Resumed,
     Slow,
     Working,
-    decode_payload,
     encode_json,
     is_name,
     quoted,
 )
 from ._peer import Destination, Peer, destination_of, sender_of
+from ._reading import decode_payload
 from ._receiving import Receiving, Refusal
 from ._sending import Sending
 from ._topics import Subscription, Topics
