@@ -16,8 +16,8 @@ from restsock.endpoint import ClientStatistics
 
 from ._client import Client
 from ._connect import connect
-from ._dial import OpenStream, Transport
-from ._fields import check_headers, credentials_of
+from ._dial import OpenStream, Transport, check_tls
+from ._fields import check_fields, check_headers, credentials_of
 from ._proxy import Proxy, ProxyLike, choose_proxy
 from ._redial import Redial
 from ._url import Address, parse_url
@@ -31,7 +31,9 @@ __all__ = [
     "ProxyLike",
     "Redial",
     "Transport",
+    "check_fields",
     "check_headers",
+    "check_tls",
     "choose_proxy",
     "connect",
     "credentials_of",

@@ -16,7 +16,8 @@ from restsock.connection import FieldsLike, InstrumentLike, MessagingLike
 from restsock.protocol import weight_of
 
 from ._client import Client
-from ._fields import check_headers
+from ._dial import check_tls
+from ._fields import check_fields
 from ._proxy import ProxyLike, choose_proxy
 from ._url import parse_url
 
@@ -101,18 +102,8 @@ def connect(
     """
     check_keywords(connect, app_options, make_handler)
     address = parse_url(url)
-    secure = _tls.check_context(tls, ssl_context, listener=False)
-    if address.tls:
-        secure = secure or _tls.client()
-    elif secure is not None:
-        given = "ssl_context=" if tls is None else "tls="
-        scheme = "wss" if address.socket_path is None else "wss+unix"
-        raise ValueError(f"{given} needs a {scheme}:// URL")
-    if auth is not None and not callable(auth):
-        raise TypeError(f"auth must be a function, a Bearer or a Basic, not {type(auth).__name__}")
-    fields = check_headers(headers)
-    if auth is not None and any(field.lower() == b"authorization" for field, _ in fields):
-        raise ValueError("an Authorization field comes from auth, or from headers, not from both")
+    secure = check_tls(address, tls, ssl_context)
+    fields = check_fields(headers, auth)
     if name is not None and not isinstance(name, str):
         raise TypeError(f"the name must be a str, not {type(name).__name__}")
     if name is not None:

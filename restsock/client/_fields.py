@@ -12,7 +12,7 @@ from restsock.protocol import TOKEN, VALUE, reserved_in_upgrade
 if TYPE_CHECKING:
     import asyncio
 
-__all__ = ["check_headers", "credentials_of"]
+__all__ = ["check_fields", "check_headers", "credentials_of"]
 
 
 async def credentials_of(
@@ -59,3 +59,18 @@ def check_headers(headers: FieldsLike) -> list[tuple[bytes, bytes]]:
         if reserved_in_upgrade(field):
             raise ValueError(f"the header field {name!r} is set by the upgrade itself")
     return checked
+
+
+def check_fields(headers: FieldsLike, auth: Credentials | None) -> list[tuple[bytes, bytes]]:
+    """The fields as bytes, next to which there is what makes others for each attempt.
+
+    Raises:
+        ValueError: As `check_headers`; or an Authorization field comes from both.
+        TypeError: As `check_headers`; or `auth` is no function.
+    """
+    if auth is not None and not callable(auth):
+        raise TypeError(f"auth must be a function, a Bearer or a Basic, not {type(auth).__name__}")
+    fields = check_headers(headers)
+    if auth is not None and any(field.lower() == b"authorization" for field, _ in fields):
+        raise ValueError("an Authorization field comes from auth, or from headers, not from both")
+    return fields

@@ -13,17 +13,8 @@ from ._client_websocket import ClientWebSocket
 from ._close import Closed, Peer, check_close_code, check_websocket_code
 from ._connection import Connection
 from ._deadlines import Deadlines
-from ._exchange import (
-    Carrier,
-    Exchange,
-    ExchangeEvent,
-    Failed,
-    Requeued,
-    Started,
-    Writable,
-    answer,
-    ignore,
-)
+from ._exchange import Carrier, Exchange, answer
+from ._exchange_events import ExchangeEvent, Failed, Requeued, Started, Writable, ignore
 from ._handshake import open_accepted, open_dialed
 from ._health import Health, HealthReport, Load, load_of
 from ._heartbeat import heartbeat_timer

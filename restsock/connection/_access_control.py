@@ -38,7 +38,8 @@ from restsock.protocol import (
 
 from ._close import Peer
 from ._connection import Connection
-from ._exchange import Carrier, Exchange, answer, ignore
+from ._exchange import Carrier, Exchange, answer
+from ._exchange_events import ignore
 from ._tls_stream import TLSStream
 from ._user_function import call_user_function, failure_of
 

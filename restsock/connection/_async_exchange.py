@@ -11,7 +11,8 @@ import trio
 from restsock._exceptions import RequestTimeout
 from restsock.protocol import Headers, RequestHead, ResetCode, ResponseHead, ResponseReceived
 
-from ._exchange import Exchange, ExchangeEvent, unobserved
+from ._exchange import Exchange
+from ._exchange_events import ExchangeEvent, unobserved
 from ._inbox import Inbox
 from ._instruments import with_fields
 from ._raw_feed import RawFeed

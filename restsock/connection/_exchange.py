@@ -14,13 +14,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol
 
 from restsock._exceptions import LocalProtocolError, RestsockError
 from restsock.protocol import (
-    DataReceived,
-    EndReceived,
     EnvelopeReceived,
     EnvelopesSent,
     Headers,
@@ -28,9 +25,9 @@ from restsock.protocol import (
     RequestHead,
     ResetCode,
     ResponseHead,
-    ResponseReceived,
-    StopSending,
 )
+
+from ._exchange_events import ExchangeEvent, Failed, Requeued, ignore
 
 if TYPE_CHECKING:
     import threading
@@ -52,15 +49,8 @@ if TYPE_CHECKING:
 __all__ = [
     "Carrier",
     "Exchange",
-    "ExchangeEvent",
-    "Failed",
     "Lane",
-    "Requeued",
-    "Started",
-    "Writable",
     "answer",
-    "ignore",
-    "unobserved",
 ]
 
 # What was sent of a body is kept up to this size, in bytes, to be sent again should the peer
@@ -68,45 +58,6 @@ __all__ = [
 _KEPT = 64 * 1024
 
 _NOTHING = nullcontext()
-
-
-@dataclass(frozen=True, slots=True)
-class Started:
-    """An exchange of this side has a stream now. From here on it may run at the peer."""
-
-
-@dataclass(frozen=True, slots=True)
-class Requeued:
-    """The peer provably did not start on the exchange, which waits for another stream.
-
-    It has none until the next `Started`; what was sent of it is going to be sent again.
-    """
-
-    error: RestsockError
-
-
-@dataclass(frozen=True, slots=True)
-class Writable:
-    """`buffered` has fallen to half of the send buffer, after it had been above the whole."""
-
-
-@dataclass(frozen=True, slots=True)
-class Failed:
-    """The exchange is over before its time; the last event."""
-
-    error: RestsockError
-
-
-ExchangeEvent: TypeAlias = (
-    Started
-    | Requeued
-    | ResponseReceived
-    | DataReceived
-    | EndReceived
-    | Writable
-    | StopSending
-    | Failed
-)
 
 
 class Table(Protocol):
@@ -481,12 +432,3 @@ def answer(
         *headers,
     ]
     exchange.respond(ResponseHead(status, fields), body)
-
-
-def ignore(event: ExchangeEvent) -> None:
-    """Observes nothing: for an exchange that is over, or that is answered at once."""
-
-
-def unobserved(event: ExchangeEvent) -> None:
-    """Stands in for an observer, until there is one."""
-    raise AssertionError("an event before there is an observer")

@@ -35,7 +35,8 @@ from restsock.protocol import (
 
 from ._close import stream_error
 from ._deadlines import Deadlines
-from ._exchange import Exchange, Started, Writable, answer, ignore, unobserved
+from ._exchange import Exchange, answer
+from ._exchange_events import Started, Writable, ignore, unobserved
 from ._lifecycle import CLOSED, DRAINING
 from ._retry import pause_before
 from ._statistics import Counters, outcome_of, reset_name

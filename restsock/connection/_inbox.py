@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 
 from restsock.protocol import DataReceived, EndReceived, ResponseReceived, StopSending
 
-from ._exchange import Failed, Requeued, Started
+from ._exchange_events import Failed, Requeued, Started
 
 if TYPE_CHECKING:
     from restsock._exceptions import RestsockError
     from restsock.protocol import Headers, ResponseHead
 
-    from ._exchange import ExchangeEvent
+    from ._exchange_events import ExchangeEvent
 
 __all__ = ["Inbox"]
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractAsyncContextManager
-from typing import TYPE_CHECKING
 
 from restsock._exceptions import ConnectionClosed, WebSocketClosed
 from restsock.connection import ClientWebSocket, OpenWebSocket
@@ -12,16 +11,13 @@ from restsock.protocol import CloseCode
 from restsock.threads import BlockingContext
 
 from ._alike import documented_like
-
-if TYPE_CHECKING:
-    from restsock.protocol import Headers
-    from restsock.threads import LoopPortal
+from ._views import WebSocketView
 
 __all__ = ["BlockingClientWebSocket", "BlockingWebSocket"]
 
 
-class BlockingWebSocket:
-    """A WebSocket for threads, which runs on a trio loop.
+class BlockingWebSocket(WebSocketView):
+    """A WebSocket for threads, which lives on a loop of trio.
 
     The loop answers pings. Any number of threads may send, and several may receive: each message
     goes to one of them.
@@ -30,42 +26,6 @@ class BlockingWebSocket:
         websocket: The WebSocket on the loop.
         portal: The way to the loop.
     """
-
-    def __init__(self, websocket: OpenWebSocket, portal: LoopPortal) -> None:
-        self._websocket = websocket
-        self._portal = portal
-
-    @property
-    def headers(self) -> Headers:
-        """The fields of the peer's part of the opening handshake, as pairs of name and value."""
-        return self._websocket.headers
-
-    def header(self, name: str, default: str | None = None) -> str | None:
-        """The value of a header field, or `default`. Of a repeated field, the first value."""
-        return self._websocket.header(name, default)
-
-    @property
-    def subprotocol(self) -> str | None:
-        """The subprotocol that was chosen, or `None`."""
-        return self._websocket.subprotocol
-
-    @property
-    def close_code(self) -> int | None:
-        """The close code, from the side that closed first; `None` while the WebSocket is open.
-
-        1005 means a close without a code, 1006 an end without a close (RFC 6455, section 7.4.1).
-        """
-        return self._websocket.close_code
-
-    @property
-    def close_reason(self) -> str:
-        """The reason that came with the close code."""
-        return self._websocket.close_reason
-
-    @property
-    def round_trip(self) -> float | None:
-        """The round-trip time in seconds, from the latest pong; `None` before the first."""
-        return self._websocket.round_trip
 
     @documented_like(OpenWebSocket.send)
     def send(self, message: str | bytes, timeout: float | None = None) -> None:
@@ -106,18 +66,8 @@ class BlockingWebSocket:
         Raises:
             TimeoutError: No message arrived in time. The WebSocket stays open; no message is lost.
         """
-        websocket = self._websocket
-        taken: list[str | bytes] = []
-
-        async def receive() -> None:
-            taken.append(await websocket.receive())
-
-        try:
+        with self._receiving() as (receive, taken):
             self._portal.wait(timeout, receive)
-        except BaseException:
-            if taken:  # interrupted just as it arrived
-                self._portal.post(lambda: websocket.put_back(taken[0]))
-            raise
         if not taken:
             raise TimeoutError(f"no message within {timeout} s")
         return taken[0]

@@ -1,14 +1,18 @@
-"""A connection, as the APIs for threads and asyncio show it."""
+"""A connection and a WebSocket, as the APIs beside that for trio show them."""
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from restsock._principal import Principal
-    from restsock.connection import Closed, Connection, Health, Peer
+    from restsock.connection import Closed, Connection, Health, OpenWebSocket, Peer
+    from restsock.protocol import Headers
+    from restsock.threads import LoopPortal
 
-__all__ = ["ConnectionView"]
+__all__ = ["ConnectionView", "WebSocketView"]
 
 
 class ConnectionView:
@@ -72,3 +76,64 @@ class ConnectionView:
 
     def __repr__(self) -> str:
         return repr(self._connection)
+
+
+class WebSocketView:
+    """What is known of a WebSocket, which lives on a loop of trio.
+
+    Args:
+        websocket: On the loop.
+        portal: To the loop.
+    """
+
+    def __init__(self, websocket: OpenWebSocket, portal: LoopPortal) -> None:
+        self._websocket = websocket
+        self._portal = portal
+
+    @property
+    def headers(self) -> Headers:
+        """Name and value pairs of the peer's part of the opening handshake."""
+        return self._websocket.headers
+
+    def header(self, name: str, default: str | None = None) -> str | None:
+        """The value of one of them; the first one's, when it is repeated."""
+        return self._websocket.header(name, default)
+
+    @property
+    def subprotocol(self) -> str | None:
+        """The one that was chosen; `None` without one."""
+        return self._websocket.subprotocol
+
+    @property
+    def close_code(self) -> int | None:
+        """The close code of the side that closed first; `None` while it is open.
+
+        1005 means a close without a code, 1006 an end without a close.
+        """
+        return self._websocket.close_code
+
+    @property
+    def close_reason(self) -> str:
+        """The text that came with the code."""
+        return self._websocket.close_reason
+
+    @property
+    def round_trip(self) -> float | None:
+        """Seconds, from the latest pong; `None` where there was none."""
+        return self._websocket.round_trip
+
+    @contextmanager
+    def _receiving(self) -> Iterator[tuple[Callable[[], Awaitable[None]], list[str | bytes]]]:
+        """What receives a message on the loop, to be waited for in this block; and that message."""
+        websocket = self._websocket  # the loop must not keep this object alive
+        taken: list[str | bytes] = []
+
+        async def receive() -> None:
+            taken.append(await websocket.receive())
+
+        try:
+            yield receive, taken
+        except BaseException:
+            if taken:  # interrupted, or cancelled, in the moment in which it came
+                self._portal.post(lambda: websocket.put_back(taken[0]))
+            raise

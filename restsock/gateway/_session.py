@@ -210,7 +210,7 @@ class Session:
             _log.exception("a task of %r failed", self)
             self.close(CloseCode.INTERNAL_ERROR)
 
-    def close(self, code: int = 1000, reason: str = "") -> None:
+    def close(self, code: int = CloseCode.NORMAL, reason: str = "") -> None:
         """Closes it, after the messages that wait. Does not wait. Twice is harmless.
 
         Calls in flight are cancelled, and not answered.

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
+from restsock.protocol import CloseCode
+
 from ._session import Delivery
 
 if TYPE_CHECKING:
@@ -111,7 +113,7 @@ class Sessions:
             lambda: {each.id: each.deliver(encoded[each.dialect]) for each in chosen}
         )
 
-    def close(self, id: str, code: int = 1000, reason: str = "") -> bool:
+    def close(self, id: str, code: int = CloseCode.NORMAL, reason: str = "") -> bool:
         """Closes a session; returns whether it exists. See `Session.close`.
 
         Raises:

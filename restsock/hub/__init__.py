@@ -7,7 +7,8 @@ Needs msgspec: `pip install 'restsock[cli]'`. docs/hub.md describes the file.
 
 - `_tables`, `_reading`, `_config`: the file, key by key.
 - `_access`, `_parts`: what is made of it, checked before anything is bound.
-- `_listening`, `_state`, `_notify`: addresses, the hub's folder, systemd.
+- `_listening`, `_servers`: addresses, and the listeners there.
+- `_state`, `_notify`: the hub's folder, systemd.
 - `_tokens`: files of tokens.
 - `_records`: what is remembered of requests and events.
 - `_changes`: what another configuration changes while it runs.

@@ -6,8 +6,8 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 from ._config import Config
-from ._listening import Place
-from ._parts import ListenerName, Places, places_of, tls_tables
+from ._listening import ListenerName, Place
+from ._parts import Places, places_of, tls_tables
 
 __all__ = ["Changes", "Running", "changes_of"]
 

@@ -16,18 +16,15 @@ import trio
 
 from restsock._logging import set_level
 from restsock._version import __version__
-from restsock.auth import SCOPES, BearerTokens, CredentialStore, Principal, Upgrade
+from restsock.auth import SCOPES, BearerTokens, Principal, Upgrade
 from restsock.endpoint import drain_on_signal
 from restsock.gateway import Gateway
 from restsock.gateway.management import Management
 from restsock.ingress import Ingress, Passed
 from restsock.protocol import CloseCode
 from restsock.server import (
-    ConnectionEvent,
     Server,
     ServerStatistics,
-    listen,
-    systemd_sockets,
 )
 
 from ._access import opened
@@ -35,11 +32,12 @@ from ._changes import Changes, Running, changes_of
 from ._config import Config
 from ._entrance import Entrance
 from ._errors import ConfigError, unquoted
-from ._listening import Place, http_url
+from ._listening import ListenerName, Place, handed_over, http_url
 from ._messages import relay, running
 from ._notify import beat_forever, notify, reloading
-from ._parts import ListenerName, Parts, Places, endpoints_of, places_of
-from ._records import PassedLog, Ring, log_passed
+from ._parts import Parts, Places, places_of
+from ._records import EventLog, PassedLog, log_passed
+from ._servers import servers_of
 from ._state import admin_token, state_folder
 from .admin import AdminAPI
 
@@ -95,7 +93,7 @@ class Hub:
     ) -> None:
         self.config = config
         self.passed = PassedLog()
-        self.events: Ring[ConnectionEvent] = Ring()
+        self.events = EventLog()
         self.reloads = 0
         self._given = sockets
         self._handed_over = False
@@ -105,7 +103,6 @@ class Hub:
         self._places: Places
         self._admin_auth: BearerTokens
         self._servers: dict[ListenerName, Server] = {}
-        self._since: dict[str, float] = {}  # when connections began, by their ids
         self._reloading = trio.Lock()
         self.closing = False
         self._manager: AbstractAsyncContextManager[None] | None = None
@@ -148,8 +145,7 @@ class Hub:
 
     def age_of(self, connection_id: str) -> float | None:
         """Seconds since a peer's connection began; `None` if that is not known."""
-        began = self._since.get(connection_id)
-        return None if began is None else trio.current_time() - began
+        return self.events.age_of(connection_id)
 
     @property
     def loopback(self) -> bool:
@@ -238,7 +234,9 @@ class Hub:
     @asynccontextmanager
     async def _run(self) -> AsyncIterator[None]:
         with unquoted(self.config.variables):
-            self._places = places_of(self.config, self._inherited())
+            given = handed_over(self._given)
+            self._handed_over = "peers" in given
+            self._places = places_of(self.config, given)
             self._parts = await trio.to_thread.run_sync(Parts.of, self.config, self._places)
         if "admin" in self._places:
             self._admin_auth = self._parts.admin or await self._own_token(self.config)
@@ -250,7 +248,7 @@ class Hub:
                 await stack.enter_async_context(running(self._messaging))
                 for server in self._servers.values():
                     await stack.enter_async_context(server)
-                await nursery.start(self._follow_peers)
+                await nursery.start(self.events.follow, self.server)
                 nursery.start_soon(beat_forever)
                 ingress = self.config.ingress.enabled and self.ingress_url
                 _log.info("ingress at %s, admin API at %s", ingress or "-", self.admin_url or "-")
@@ -263,88 +261,39 @@ class Hub:
         if error is not None:
             raise error
 
-    def _inherited(self) -> dict[ListenerName, Place]:
-        """Where sockets were handed over."""
-        given: Mapping[ListenerName, Collection[socket.socket]]
-        if self._given is not None:
-            given = self._given
-        else:
-            names: tuple[ListenerName, ...] = ("ingress", "admin", "peers")
-            found = {name: systemd_sockets(name) for name in names}
-            given = {**found, "peers": [*found["peers"], *systemd_sockets()]}
-        places = {name: Place.on(sockets) for name, sockets in given.items() if sockets}
-        self._handed_over = "peers" in places
-        return places
-
     async def _own_token(self, config: Config) -> BearerTokens:
         folder = state_folder(config.hub.state)
         token = await trio.to_thread.run_sync(partial(admin_token, folder, new=config.hub.dev))
         return BearerTokens({token: Principal(_ADMIN, claims={"scopes": SCOPES})})
 
     def _make_servers(self) -> None:
-        config, parts, places = self.config, self._parts, self._places
+        config, parts = self.config, self._parts
         self.ingress = parts.ingress
         self.ingress.on_passed = self._note
         self.gateway = Gateway(parts.channels.channels, may_be_empty=True)
-        entrance = Entrance(self.gateway, self.ingress, serves_ingress=config.ingress.enabled)
         self._messaging = relay(config.messaging, parts.rights)
-        shared: Any = {"trusted_proxies": config.hub.proxies, "options": config.options}
-        separate = "ingress" in places
-        at_ingress = self._at_ingress
-        self.server = listen(
-            **places["peers"].arguments(),
-            **shared,
-            tls=parts.tls["peers"],
-            auth=parts.peers,
-            origins=config.peers.origins,
-            name=config.hub.name,
-            names=config.peers.names,
+        on = config.ingress.enabled
+        self._servers = servers_of(
+            config,
+            parts,
+            self._places,
+            entrance=Entrance(self.gateway, self.ingress, serves_ingress=on),
+            admin=self._admin_endpoints() if "admin" in self._places else {},
             messaging=self._messaging,
-            # The hub binds the ingress itself, to these peers, wherever it listens.
-            endpoints=endpoints_of(config, None if separate else entrance),
-            peers=config.peers.enabled,
             app=Management(self.gateway) if config.hub.management else None,
         )
-        if config.hub.domain or (config.hub.domain is None and at_ingress.loopback):
+        self.server = self._servers["peers"]
+        loopback = self._at_ingress.loopback
+        if config.hub.domain or (config.hub.domain is None and loopback):
             self.server.keep_apart(str.lower)
-        on = config.ingress.enabled
-        self.ingress.bind(self.server, loopback=at_ingress.loopback or not on, url=self._found_at)
+        self.ingress.bind(self.server, loopback=loopback or not on, url=self._found_at)
         if not on:
             self.server.tell_urls(lambda _: ())
         self.gateway.bind_peers(self.server)
-        self._servers["peers"] = self.server
-        if separate:
-            self._servers["ingress"] = listen(
-                **at_ingress.arguments(),
-                **shared,
-                tls=parts.tls["ingress"],
-                endpoints={"/": entrance},
-                peers=False,
-            )
-        if "admin" in places:
-            self._servers["admin"] = listen(
-                **places["admin"].arguments(),
-                tls=parts.tls["admin"],
-                endpoints={
-                    "/": AdminAPI(self),
-                    _MANAGEMENT: Management(self.gateway, self.admin_principal, path=_MANAGEMENT),
-                },
-                peers=False,
-            )
 
-    async def _follow_peers(self, task_status: trio.TaskStatus[None]) -> None:
-        async with self.server.events() as events:
-            task_status.started()
-            async for event in events:
-                # Metadata may be large, and connections have it.
-                self.events.add(replace(event, metadata=None))
-                if event.type == "ConnectionReceived":
-                    self._since[event.connection_id] = trio.current_time()
-                elif event.type == "EventsLost":
-                    alive = self.server.connections
-                    self._since = {id: t for id, t in self._since.items() if alive.by_id(id)}
-                else:
-                    self._since.pop(event.connection_id, None)
+    def _admin_endpoints(self) -> dict[str, Any]:
+        management = Management(self.gateway, self.admin_principal, path=_MANAGEMENT)
+        return {"/": AdminAPI(self), _MANAGEMENT: management}
 
     def _note(self, passed: Passed) -> None:
         self.passed.note(passed, known=self.server.connections.was_seen(passed.name))
@@ -459,17 +408,13 @@ class Hub:
             for name, place in changes.moves.items():
                 bound[name] = await self._servers[name].bind(*place.address)
                 stack.push_async_callback(bound[name].aclose)
-            await self._swap_tokens(config)
+            await self._parts.follow_tokens(self.config, config)
             if self.closing:
                 raise ConfigError("", "the hub is about to end")
             with opened("channel"):
                 await self.gateway.swap(new.channels.channels)
             stack.pop_all()  # nothing waits, or fails, from here on
-        for name, old in self._parts.tls.items():
-            fresh = new.tls[name]
-            # One that is to leave [tls] has to wait: it is that of other listeners, too.
-            if old is not None and fresh is not None and f"{name}.tls" not in needed:
-                old.swap(fresh)
+        self._parts.swap_certificates(new, needed)
         self.ingress.swap(new.ingress)
         for name, server in self._servers.items():
             if name != "admin":
@@ -483,16 +428,6 @@ class Hub:
         hint = f"; these need a restart: {', '.join(needed)}" if needed else ""
         _log.info("a new configuration is in use%s", hint)
         return needed
-
-    async def _swap_tokens(self, config: Config) -> None:
-        """Has peers and callers of the admin API be those of other files, where these are named."""
-        for key, store, old, file in (
-            ("peers.tokens", self._parts.peers, self.config.peers.tokens, config.peers.tokens),
-            ("admin.tokens", self._parts.admin, self.config.admin.tokens, config.admin.tokens),
-        ):
-            if isinstance(store, CredentialStore) and old and file and old != file:
-                with opened(key):  # it may be another one than a moment ago
-                    await trio.to_thread.run_sync(store.follow, file)
 
 
 def _set_level(config: Config) -> None:

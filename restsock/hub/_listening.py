@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import re
 import socket
-from collections.abc import Iterable
-from typing import Any, NamedTuple
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 from restsock._addresses import is_loopback, is_loopback_socket, url_host
+from restsock.server import systemd_sockets
 
 from ._errors import ConfigError
 
-__all__ = ["Place"]
+__all__ = ["ListenerName", "Place", "handed_over", "http_url"]
+
+ListenerName: TypeAlias = Literal["peers", "ingress", "admin"]
 
 _ADDRESS = re.compile(r"(\[[0-9A-Fa-f:.%\w]+\]|[^\[\]:/]*):([0-9]{1,5})")
 
@@ -81,3 +84,14 @@ def http_url(address: tuple[str, int], *, tls: bool) -> str:
     if host.startswith(("/", "@")):
         return f"unix:{host}"
     return f"{'https' if tls else 'http'}://{url_host(host)}:{port}/"
+
+
+def handed_over(
+    given: Mapping[ListenerName, Collection[socket.socket]] | None,
+) -> dict[ListenerName, Place]:
+    """Where there are sockets that listen already: those given, or else those of systemd."""
+    if given is None:
+        names: tuple[ListenerName, ...] = ("ingress", "admin", "peers")
+        found = {name: systemd_sockets(name) for name in names}
+        given = {**found, "peers": [*found["peers"], *systemd_sockets()]}
+    return {name: Place.on(sockets) for name, sockets in given.items() if sockets}

@@ -6,14 +6,15 @@ puts them in the place of the old ones.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, TypeAlias
 
+import trio
 from msgspec import UNSET
 
-from restsock.auth import Authenticator, BearerTokens
+from restsock.auth import Authenticator, BearerTokens, CredentialStore
 from restsock.endpoint import check_socket_options
 from restsock.ingress import RESERVED, FieldRules, Ingress, Route, Webhook
 from restsock.swaggersocket import Endpoint
@@ -23,13 +24,12 @@ from ._access import AccessRules, opened
 from ._channels import Channels
 from ._config import Config
 from ._errors import ConfigError, unquoted
-from ._listening import Place
+from ._listening import ListenerName, Place
 from ._messages import Rights
 from ._tables import FieldsTable, RouteTable, TLSTable, WebhookTable
 
-__all__ = ["ListenerName", "Parts", "Places", "check", "endpoints_of", "places_of", "tls_tables"]
+__all__ = ["Parts", "Places", "check", "endpoints_of", "places_of", "tls_tables"]
 
-ListenerName: TypeAlias = Literal["peers", "ingress", "admin"]
 Places: TypeAlias = Mapping[ListenerName, Place]
 """Where the listeners are; without one for the ingress, that is on the port of the peers."""
 
@@ -124,6 +124,28 @@ class Parts:
             access,
             rights,
         )
+
+    async def follow_tokens(self, before: Config, after: Config) -> None:
+        """Has peers and callers of the admin API be those of other files, where these are named.
+
+        Raises:
+            ConfigError: a file cannot be used any more.
+        """
+        for key, store, old, file in (
+            ("peers.tokens", self.peers, before.peers.tokens, after.peers.tokens),
+            ("admin.tokens", self.admin, before.admin.tokens, after.admin.tokens),
+        ):
+            if isinstance(store, CredentialStore) and old and file and old != file:
+                with opened(key):  # it may be another one than a moment ago
+                    await trio.to_thread.run_sync(store.follow, file)
+
+    def swap_certificates(self, other: Parts, needed: Collection[str]) -> None:
+        """Takes over the certificates of others, but for the keys that need a restart."""
+        for name, old in self.tls.items():
+            fresh = other.tls[name]
+            # One that is to leave [tls] has to wait: it is that of other listeners, too.
+            if old is not None and fresh is not None and f"{name}.tls" not in needed:
+                old.swap(fresh)
 
     def with_rules_of(self, other: Parts) -> Parts:
         """These, with the access tables, rights and channels of others, which hold from now on."""

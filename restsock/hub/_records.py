@@ -13,8 +13,9 @@ from typing import Generic, TypeVar
 import trio
 
 from restsock.ingress import Passed
+from restsock.server import ConnectionEvent, Server
 
-__all__ = ["NameCounters", "PassedLog", "Record", "Ring"]
+__all__ = ["EventLog", "NameCounters", "PassedLog", "Record", "Ring"]
 
 _KEPT = 1000
 # Names with counters of their own; of more, the one that was not asked for longest is forgotten.
@@ -103,6 +104,34 @@ class Ring(Generic[_T]):
             if found or self._ended:
                 return found
             await self._news.park()
+
+
+class EventLog(Ring[ConnectionEvent]):
+    """The latest events of the connections of peers, and since when each of these is there."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._since: dict[str, float] = {}  # on the clock of the loop, by their ids
+
+    def age_of(self, connection_id: str) -> float | None:
+        """Seconds since a connection began; `None` if that is not known."""
+        began = self._since.get(connection_id)
+        return None if began is None else trio.current_time() - began
+
+    async def follow(self, server: Server, *, task_status: trio.TaskStatus[None]) -> None:
+        """Records the events of a server, until it is closed."""
+        async with server.events() as events:
+            task_status.started()
+            async for event in events:
+                # Metadata may be large, and connections have it.
+                self.add(replace(event, metadata=None))
+                if event.type == "ConnectionReceived":
+                    self._since[event.connection_id] = trio.current_time()
+                elif event.type == "EventsLost":
+                    alive = server.connections
+                    self._since = {id: t for id, t in self._since.items() if alive.by_id(id)}
+                else:
+                    self._since.pop(event.connection_id, None)
 
 
 @dataclass(slots=True)

@@ -8,7 +8,8 @@
 - `_fields`: what header fields become on the way.
 - `_relay`: two exchanges, joined.
 - `_webhooks`: bodies that are signed.
-- `_rates`, `_pages`: how many requests, and what is answered here.
+- `_rates`, `_time_limits`: how many requests, and when they are given up.
+- `_answers`, `_pages`: what is answered here.
 - `_rules`: all that is decided beforehand.
 - `_ingress`: all of it in its order.
 """

@@ -2,35 +2,32 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import os
-from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Iterable, Sequence
-from contextlib import asynccontextmanager, nullcontext
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import trio
 
-from restsock._exceptions import PeerUnavailable, RequestTimeout, RestsockError
-from restsock._limit_log import LimitLog
-from restsock._logging import PartLog
-from restsock.auth import Answered, Authenticator, Refused
-from restsock.connection import Deadlines, Exchange, upgrade_of, with_fields
-from restsock.protocol import values_of
+from restsock.auth import Authenticator, Refused
+from restsock.connection import Exchange, upgrade_of, with_fields
 from restsock.server import network_of
 
+from ._answers import Answers
 from ._explain import explain
 from ._fields import scheme_for
 from ._fields_fast import pass_to_client, pass_to_peer
 from ._names import RESERVED, nobody
-from ._pages import Pages, problem_of
+from ._pages import Pages
 from ._rates import Rate
 from ._relay import Relay
-from ._request import Explanation, Passed, Request, words_of
+from ._request import Explanation, Passed, Request
 from ._routes import Route
 from ._rules import Rules, result_of
+from ._time_limits import TimeLimits
 from ._urls import urls_of
 
 if TYPE_CHECKING:
@@ -41,16 +38,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Ingress"]
 
-_log = PartLog("restsock.ingress")
-
 # Seconds after its start in which a name that was never seen is waited for, as one that is away:
 # its peer has yet to come back to a server that was restarted.
 _NEWLY_STARTED = 30.0
 _REFRESH = 1.0
-# Credentials of one address that may be wrong, before all its requests wait.
-_FAILURES = "10/m"
-# Lines about refused and failed requests that may follow each other without a pause.
-_LINES = 20
 
 
 class Ingress:
@@ -136,11 +127,8 @@ class Ingress:
         self._asyncio_loop: asyncio.AbstractEventLoop | None = None
         self._nursery: trio.Nursery | None = None
         self._in_flight: dict[str, int] = {}
-        # By the seconds that there are.
-        self._waits: dict[float, Deadlines[Request]] = {}
-        self._timeouts: dict[float, Deadlines[Request]] = {}
-        self._failures = Rate(_FAILURES)
-        self._lines = LimitLog(_log)
+        self._answers = Answers()
+        self._time_limits = TimeLimits()
         self._clock: Callable[[], float] = float
         self._started = -math.inf
 
@@ -174,16 +162,17 @@ class Ingress:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """See `Handler`."""
-        self._clock = trio.lowlevel.current_clock().current_time
+        self._clock = self._answers.clock = trio.lowlevel.current_clock().current_time
         self._started = trio.current_time()
-        self._waits, self._timeouts = {}, {}
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
+            self._time_limits.begin(nursery, self._clock)
             nursery.start_soon(self._refresh_forever)
             try:
                 yield
             finally:
                 self._nursery = None
+                self._time_limits.end()
                 nursery.cancel_scope.cancel()
 
     async def _refresh_forever(self) -> None:
@@ -214,9 +203,9 @@ class Ingress:
         request.relay = Relay(
             exchange,
             max_body=rules.max_body,
-            on_failure=partial(self._answer_failure, request),
+            on_failure=partial(self._answers.answer_failure, request),
             on_end=partial(self._end, request),
-            on_waiting=partial(self._bound_wait, request),
+            on_waiting=partial(self._time_limits.bound_wait, request),
         )
         try:
             if rules.proxies.trusts(connection.peer.host):
@@ -226,7 +215,7 @@ class Ingress:
             route = request.found.route
             access = request.access = rules.access(route)
             if access.auth is not None or (route is not None and route.webhook is not None):
-                self._check_failures(request)
+                self._answers.check_failures(request)
             if access.auth is None:
                 self._pass_on(request)
                 return
@@ -242,7 +231,7 @@ class Ingress:
                 admission.close()
                 raise Refused(503, "This server is about to close.")
         except Refused as exc:
-            self._refuse(request, exc)
+            self._answers.refuse(request, exc)
 
     async def _authenticate(
         self, request: Request, admission: Coroutine[Any, Any, Principal]
@@ -256,7 +245,7 @@ class Ingress:
                     return
                 raise Refused(503, "It takes too long to find out who you are.")
         except Refused as exc:
-            self._refuse(request, exc)
+            self._answers.refuse(request, exc)
 
     def _admit(self, request: Request) -> None:
         assert request.principal is not None
@@ -317,15 +306,9 @@ class Ingress:
         submit = partial(self._server.submit, name)
         relay.start(submit, head, plain, partial(pass_to_client, found), check)
         if rules.timeout is not None:
-            self._bound(request, rules.timeout, self._timeouts, self._time_out)
+            self._time_limits.bound_answer(request, rules.timeout)
 
     # --- bounds ---------------------------------------------------------------------------
-
-    def _check_failures(self, request: Request) -> None:
-        seconds = self._failures.wait(network_of(request.client.host), self._clock())
-        if seconds:
-            text = "Too many credentials from this address were wrong."
-            raise Refused(429, text, headers={"Retry-After": str(seconds)})
 
     def _check_rate(self, request: Request, rate: Rate) -> None:
         assert request.found is not None
@@ -337,110 +320,7 @@ class Ingress:
             text = f"There are more requests than {rate.text}."
             raise Refused(429, text, headers={"Retry-After": str(seconds)})
 
-    # --- time -----------------------------------------------------------------------------
-
-    def _bound(
-        self,
-        request: Request,
-        seconds: float,
-        all_bounds: dict[float, Deadlines[Request]],
-        give_up: Callable[[Request], object],
-    ) -> None:
-        """Has a function called after so many seconds, unless the request is over by then."""
-        if self._nursery is None or request.relay is None:
-            return
-        bounds = all_bounds.get(seconds)
-        if bounds is None:
-            bounds = all_bounds[seconds] = Deadlines(nullcontext(), give_up)
-        request.bounds.append(bounds)
-        if bounds.add(request, self._clock() + seconds):
-            self._nursery.start_soon(bounds.watch)
-
-    def _bound_wait(self, request: Request) -> None:
-        """Its peer is away, or has no stream free: it waits for a while."""
-        relay = request.relay
-        assert relay is not None
-        # However often a peer that is there refuses it: that is one wait.
-        if relay.outbound is None or not relay.outbound.refusals:
-            request.waits_until = self._clock() + request.rules.wait
-            self._bound(request, request.rules.wait, self._waits, self._stop_waiting)
-        else:
-            self._stop_waiting(request)  # if its time is over
-
-    def _stop_waiting(self, request: Request) -> None:
-        relay = request.relay
-        if relay is None or relay.over or not relay.waiting:
-            return
-        if self._clock() >= request.waits_until:
-            explain = None if relay.outbound is None else relay.outbound.explain
-            relay.cancel(PeerUnavailable("the peer is away") if explain is None else explain())
-
-    def _time_out(self, request: Request) -> None:
-        relay = request.relay
-        if relay is not None and not (relay.answered or relay.over):
-            relay.cancel(
-                RequestTimeout("no response in time", phase="read", may_have_run=not relay.waiting)
-            )
-
-    # --- answers of its own ---------------------------------------------------------------
-
-    def _refuse(self, request: Request, refused: Refused) -> None:
-        """Answers a request that goes no further."""
-        relay = request.relay
-        if relay is None or relay.over:
-            return
-        request.status = refused.status
-        relay.stop()
-        self._answer_refusal(request, refused)
-
-    def _answer_refusal(self, request: Request, refused: Refused) -> None:
-        status = request.status = refused.status
-        host = request.client.host
-        if status in (401, 403):
-            self._lines.say(
-                "refused",
-                "refused with %d: %s: %s",
-                status,
-                request.client,
-                words_of(request),
-                level=logging.INFO,
-                burst=_LINES,
-            )
-            found = request.found
-            signed = found is not None and found.route is not None and found.route.webhook
-            # Asking without any is no failure: browsers do that first.
-            if signed or values_of(request.exchange.request.headers, b"authorization"):
-                self._failures.take(network_of(host), self._clock())
-        if isinstance(refused, Answered):
-            request.rules.pages.pass_on(request.exchange, refused)
-        else:
-            self._answer(request, refused.text, refused.headers)
-
-    def _answer_failure(self, request: Request, error: RestsockError | Refused | None) -> None:
-        """Answers a request that its peer has not answered."""
-        if isinstance(error, Refused):
-            self._answer_refusal(request, error)
-            return
-        problem = problem_of(error)
-        assert request.relay is not None
-        request.status = problem.status
-        request.may_have_run = request.relay.begun if error is None else problem.may_have_run
-        if error is not None:
-            self._lines.say(
-                "failed",
-                "%s: %d: %s",
-                words_of(request),
-                problem.status,
-                error,
-                level=logging.INFO,
-                burst=_LINES,
-            )
-        self._answer(request, problem.detail, problem.fields)
-
-    def _answer(self, request: Request, detail: str, fields: Iterable[tuple[bytes, bytes]]) -> None:
-        request.rules.pages.answer(
-            request.exchange, request.status, detail, fields, may_have_run=request.may_have_run
-        )
+    # --- its end --------------------------------------------------------------------------
 
     def _end(self, request: Request) -> None:
         relay, exchange = request.relay, request.exchange

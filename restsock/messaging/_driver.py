@@ -17,6 +17,7 @@ import trio
 
 from restsock._limit_log import LimitLog
 from restsock._logging import PartLog
+from restsock.protocol import CloseCode
 
 from ._errors import MessagingClosed
 from ._ids import IdSource
@@ -195,7 +196,7 @@ class Driver:
     def _end_all(self) -> None:
         """Ends the sessions. Nobody may wait for what does not come any more."""
         for peer in [*self.engine.peers.values()]:
-            peer.link.close_soon(1001, "going away")
+            peer.link.close_soon(CloseCode.GOING_AWAY, "going away")
             self.engine.detach(peer, self.now())
         for lot in self._lots.values():
             lot.unpark_all()

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import trio
 
+from restsock.protocol import CloseCode
+
 from ._errors import (
     AskFailed,
     AskTimeout,
@@ -283,7 +285,7 @@ class Session:
         self._owner.wanted(self, channel, wanted=False)
         await self.ask("unsubscribe", {"channel": channel}, timeout=timeout)
 
-    def close_soon(self, code: int = 1000, reason: str = "") -> None:
+    def close_soon(self, code: int = CloseCode.NORMAL, reason: str = "") -> None:
         """Begins to close the connection, and does not wait."""
         self._link.close_soon(code, reason)
 

@@ -1,8 +1,7 @@
 """`SQLiteStore`: a store that survives the process, kill -9 and a loss of power.
 
-One thread uses the database. All calls that wait when it begins share one transaction, so that many
-messages share one write to the disk. Each call is a savepoint in it, and succeeds or fails alone.
-So does a function of the program that has tables of its own in the file (`transact`).
+One thread uses the database (`_sqlite_thread`). A function of the program may have tables of its
+own in the file (`transact`).
 """
 
 # ruff: noqa: S608  # statements are put together from names of columns, never from data
@@ -10,15 +9,14 @@ So does a function of the program that has tables of its own in the file (`trans
 from __future__ import annotations
 
 import os
-import queue
 import sqlite3
-import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 import trio
 
+from ._sqlite_thread import DatabaseThread
 from ._store import Loaded
 from ._transaction import Transaction, check_work, guarded
 from .engine import DeadLetter, InboxKey, Mark, OutRecord, RecordKey
@@ -28,8 +26,6 @@ __all__ = ["SQLiteStore"]
 # "rsts", so that another database is not taken for one of these.
 _APPLICATION = 0x72737473
 _VERSION = 1
-# Calls that share a transaction, at most: the first of them waits for the last.
-_MOST = 256
 # Seconds to wait for another process that is about to let go of the file.
 _PATIENCE = 2.0
 
@@ -61,8 +57,6 @@ _RECORD = "destination, channel, epoch, seq, id, timestamp, content, attempts"
 _KEY = "destination = ? AND channel = ? AND epoch = ? AND seq = ?"
 _SENDER = "sender = ? AND channel = ? AND epoch = ?"
 
-_Work = Callable[[sqlite3.Connection], Any]
-
 T = TypeVar("T")
 
 
@@ -80,7 +74,6 @@ class SQLiteStore:
 
     Attributes:
         path: as given.
-        commits: how many transactions there have been.
 
     Raises:
         ValueError: `dead_letters` is below 0.
@@ -90,13 +83,16 @@ class SQLiteStore:
         if dead_letters < 0:
             raise ValueError(f"dead_letters must be 0 or more, not {dead_letters!r}")
         self.path = Path(path)
-        self.commits = 0
         self._dead_letters = dead_letters
-        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
-        self._thread: threading.Thread | None = None
+        self._thread = DatabaseThread(self._connect, str(self), f"restsock store {self.path.name}")
 
     def __repr__(self) -> str:
         return f"<SQLiteStore {str(self.path)!r}>"
+
+    @property
+    def commits(self) -> int:
+        """How many transactions there have been."""
+        return self._thread.commits
 
     @property
     def durable(self) -> bool:
@@ -112,27 +108,11 @@ class SQLiteStore:
             OSError: The file cannot be created or read, or another process has it open.
             sqlite3.DatabaseError: It is not a database, or not one of restsock.
         """
-        if self._thread is not None:
-            raise RuntimeError(f"{self} is open already")
-        opened = _Job(None)
-        self._thread = threading.Thread(
-            target=self._run, args=(opened,), name=f"restsock store {self.path.name}", daemon=True
-        )
-        self._thread.start()
-        try:
-            await opened.wait()
-        except BaseException:
-            with trio.CancelScope(shield=True):
-                await self.aclose()
-            raise
+        await self._thread.open()
 
     async def aclose(self) -> None:
         """See `Store`. What was given to it before is written first; a cancellation waits, too."""
-        thread, self._thread = self._thread, None
-        if thread is not None:
-            self._jobs.put(None)
-            with trio.CancelScope(shield=True):
-                await trio.to_thread.run_sync(thread.join)
+        await self._thread.aclose()
 
     # --- what it keeps --------------------------------------------------------------------
 
@@ -163,7 +143,7 @@ class SQLiteStore:
                 [DeadLetter(OutRecord(*row[:8]), row[8], row[9]) for row in dead],
             )
 
-        loaded: Loaded = await self._do(load)
+        loaded: Loaded = await self._thread.do(load)
         return loaded
 
     async def add(self, records: Sequence[OutRecord]) -> None:
@@ -198,7 +178,7 @@ class SQLiteStore:
                 (self._dead_letters,),
             )
 
-        await self._do(move)
+        await self._thread.do(move)
 
     async def revive(self, keys: Sequence[RecordKey]) -> None:
         """See `Store`."""
@@ -207,7 +187,7 @@ class SQLiteStore:
     async def mark(self, marks: Sequence[Mark]) -> None:
         """See `Store`."""
         changes = list(marks)
-        await self._do(lambda database: _note(database, changes))
+        await self._thread.do(lambda database: _note(database, changes))
 
     async def transact(self, work: Callable[[Transaction], T], marks: Sequence[Mark] = ()) -> T:
         """See `TransactionalStore`. The function is called on the thread that has the database."""
@@ -222,7 +202,7 @@ class SQLiteStore:
             return result
 
         with trio.CancelScope(shield=True):
-            result: T = await self._do(both, guest=True)
+            result: T = await self._thread.do(both, guest=True)
         return result
 
     async def forget(self, keys: Sequence[InboxKey]) -> None:
@@ -233,80 +213,15 @@ class SQLiteStore:
             database.executemany(f"DELETE FROM marks WHERE {_SENDER}", gone)
             database.executemany(f"DELETE FROM handled WHERE {_SENDER}", gone)
 
-        await self._do(forget)
+        await self._thread.do(forget)
 
     async def _many(self, statement: str, rows: Iterable[tuple[Any, ...]]) -> None:
         def change(database: sqlite3.Connection) -> None:
             database.executemany(statement, rows)
 
-        await self._do(change)
+        await self._thread.do(change)
 
-    async def _do(self, work: _Work, *, guest: bool = False) -> Any:
-        if self._thread is None:
-            raise RuntimeError(f"{self} is not open")
-        job = _Job(work, guest=guest)
-        self._jobs.put(job)
-        return await job.wait()
-
-    # --- the thread -----------------------------------------------------------------------
-
-    def _run(self, opened: _Job) -> None:
-        try:
-            database = self._connect()
-        except Exception as exc:  # noqa: BLE001  # for who opens it
-            opened.finish(error=exc)
-            self._fail_all()
-            return
-        opened.finish()
-        try:
-            while jobs := self._next_jobs():
-                self._transact(database, jobs)
-        finally:
-            database.close()
-
-    def _next_jobs(self) -> list[_Job]:
-        """Waits for a call; returns it with those behind it. Empty at the end."""
-        first = self._jobs.get()
-        jobs = [] if first is None else [first]
-        while jobs and len(jobs) < _MOST:
-            try:
-                job = self._jobs.get_nowait()
-            except queue.Empty:
-                break
-            if job is None:
-                self._jobs.put(None)  # after these
-                break
-            jobs.append(job)
-        return jobs
-
-    def _fail_all(self) -> None:
-        while (job := self._jobs.get()) is not None:
-            job.finish(error=RuntimeError(f"{self} could not be opened"))
-
-    def _transact(self, database: sqlite3.Connection, jobs: list[_Job]) -> None:
-        while jobs:
-            results: list[tuple[_Job, Any, BaseException | None]] = []
-            culprit: _Job | None = None
-            try:
-                database.execute("BEGIN IMMEDIATE")
-                for job in jobs:
-                    culprit = job
-                    results.append(_in_savepoint(database, job))
-                culprit = None
-                database.execute("COMMIT")
-                self.commits += 1
-            except Exception as exc:  # noqa: BLE001  # for all who wait for this transaction
-                if database.in_transaction:
-                    database.execute("ROLLBACK")
-                if culprit is not None and culprit.guest:
-                    # A function of the program has ended the transaction: the others do without.
-                    culprit.finish(error=exc)
-                    jobs = [job for job in jobs if job is not culprit]
-                    continue
-                results = [(job, None, exc) for job in jobs]
-            for job, result, error in results:
-                job.finish(result, error)
-            return
+    # --- the file -------------------------------------------------------------------------
 
     def _connect(self) -> sqlite3.Connection:
         # SQLite would make it readable by others, as far as the umask goes.
@@ -346,70 +261,6 @@ class SQLiteStore:
                 f" and this one knows {_VERSION}"
             )
         database.execute("COMMIT")
-
-
-class _Job:
-    """A call, from the loop to the thread and back.
-
-    Args:
-        work: what to do; `None` for nothing.
-        guest: whether it is a function of the program.
-
-    Attributes:
-        guest: as above.
-    """
-
-    def __init__(self, work: _Work | None, *, guest: bool = False) -> None:
-        self.guest = guest
-        self._work = work
-        self._token = trio.lowlevel.current_trio_token()
-        self._finished = trio.Event()
-        self._result: Any = None
-        self._error: BaseException | None = None
-
-    def run(self, database: sqlite3.Connection) -> Any:
-        """Does it. On the thread."""
-        assert self._work is not None
-        return self._work(database)
-
-    def finish(self, result: Any = None, error: BaseException | None = None) -> None:
-        """Tells who waits. On the thread.
-
-        No cursor may get out of it, not even in a traceback: where it is thrown away it resets its
-        statement, which this thread may be using by then. A guest has none (see `Transaction`), and
-        its author wants to know where it has failed.
-        """
-        self._result = result
-        self._error = error if error is None or self.guest else error.with_traceback(None)
-        try:
-            self._token.run_sync_soon(self._finished.set)
-        except trio.RunFinishedError:
-            pass  # nobody waits any more
-
-    async def wait(self) -> Any:
-        await self._finished.wait()
-        if self._error is not None:
-            raise self._error
-        return self._result
-
-
-def _in_savepoint(
-    database: sqlite3.Connection, job: _Job
-) -> tuple[_Job, Any, BaseException | None]:
-    """Does a call, all or nothing; what the others in the transaction have done stays."""
-    database.execute("SAVEPOINT call")
-    try:
-        result = job.run(database)
-    except BaseException as exc:  # a `SystemExit` of a guest is for who has called
-        if not database.in_transaction:
-            if not isinstance(exc, Exception):
-                raise RuntimeError("the transaction was ended") from exc
-            raise  # a full disk ends the whole transaction
-        database.execute("ROLLBACK TO call")
-        database.execute("RELEASE call")
-        return job, None, exc
-    database.execute("RELEASE call")
-    return job, result, None
 
 
 def _note(database: sqlite3.Connection, marks: Sequence[Mark]) -> None:

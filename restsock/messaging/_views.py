@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
+
+import trio
+
+from restsock.protocol import CloseCode
 
 from ._channel import Channel, Receipt
+from ._errors import MessagingClosed
 from ._message import Message
 from ._session import Session
+from ._sessions import Sent, Sessions
+from ._stream import MessageStream
 
 if TYPE_CHECKING:
     from restsock._principal import Principal
@@ -15,9 +24,19 @@ if TYPE_CHECKING:
     from ._options import Delivery
     from ._portal import MessagingPortal
 
-__all__ = ["ChannelView", "MessageView", "ReceiptView", "SessionView"]
+__all__ = [
+    "ChannelView",
+    "MessageStreamView",
+    "MessageView",
+    "ReceiptView",
+    "SessionView",
+    "SessionsView",
+]
 
 S = TypeVar("S")
+V = TypeVar("V", bound="SessionView")
+
+_Where: TypeAlias = "Mapping[str, Any] | Callable[[V], bool]"
 
 
 class SessionView:
@@ -57,7 +76,7 @@ class SessionView:
         """The channels that the peer has subscribed to; empty after it has disconnected."""
         return self._session.subscriptions
 
-    def close_soon(self, code: int = 1000, reason: str = "") -> None:
+    def close_soon(self, code: int = CloseCode.NORMAL, reason: str = "") -> None:
         """Begin to close the connection, and do not wait."""
         self._portal.post(self._session.close_soon, code, reason)
 
@@ -69,6 +88,55 @@ class SessionView:
 
     def __repr__(self) -> str:
         return repr(self._session)
+
+
+class SessionsView(Generic[V]):
+    """The sessions of a messaging, as they are now.
+
+    Args:
+        portal: to their loop.
+        sessions: those of the API for trio.
+        show: makes what is shown of a session.
+    """
+
+    def __init__(
+        self, portal: MessagingPortal, sessions: Sessions, show: Callable[[Session], V]
+    ) -> None:
+        self._portal = portal
+        self._sessions = sessions
+        self._show = show
+
+    def __len__(self) -> int:
+        return len(self._sessions)
+
+    def __iter__(self) -> Iterator[V]:
+        """A snapshot, the oldest first."""
+        return iter(self.select())
+
+    def select(self, where: _Where[V] | None = None) -> list[V]:
+        """The selected sessions, oldest first; by default all."""
+        values = None if callable(where) else where
+        found = [*map(self._show, self._portal.look_up(self._sessions.select, values))]
+        return [one for one in found if where(one)] if callable(where) else found
+
+    def get(self, session_id: str) -> V | None:
+        """The session of that id, if there is one."""
+        found = self._portal.look_up(self._sessions.get, session_id)
+        return None if found is None else self._show(found)
+
+    def named(self, name: str) -> V | None:
+        """The latest session of the peer of that name, if it is connected."""
+        found = self._portal.look_up(self._sessions.named, name)
+        return None if found is None else self._show(found)
+
+    def _broadcasting(
+        self, channel: str, body: Any, where: _Where[V] | None, headers: Mapping[str, str] | None
+    ) -> Callable[[], Awaitable[list[Sent]]]:
+        """What broadcasts a message on the loop. A function that selects is called here."""
+        if not callable(where):
+            return partial(self._sessions.broadcast, channel, body, where=where, headers=headers)
+        targets = [one.on_loop for one in self.select(where)]
+        return partial(self._sessions.send_each, targets, channel, body, headers)
 
 
 class MessageView(Generic[S]):
@@ -158,3 +226,47 @@ class ReceiptView:
 
     def __repr__(self) -> str:
         return repr(self._receipt)
+
+
+class MessageStreamView:
+    """The messages of a channel, one after the other.
+
+    Args:
+        portal: to its loop.
+        stream: that of the API for trio.
+    """
+
+    def __init__(self, portal: MessagingPortal, stream: MessageStream) -> None:
+        self._portal = portal
+        self._stream = stream
+
+    def close(self) -> None:
+        """Ends it: those who wait see the end. Messages without an ack come again.
+
+        Raises nothing; twice is harmless.
+        """
+        self._portal.post(self._stream.close)
+
+    @contextmanager
+    def _receiving(self) -> Iterator[tuple[Callable[[], Awaitable[None]], list[Message]]]:
+        """What receives a message on the loop, to be waited for in this block; and that message.
+
+        Raises:
+            EOFError: there are no more: this or the messaging was closed.
+        """
+        stream = self._stream
+        taken: list[Message] = []
+
+        async def receive() -> None:
+            taken.append(await stream.receive())
+
+        try:
+            yield receive, taken
+        except BaseException as exc:
+            if taken:  # interrupted, or cancelled, in the moment in which it came
+                self._portal.post(stream.put_back, taken[0])
+            if isinstance(exc, trio.EndOfChannel) or (
+                isinstance(exc, MessagingClosed) and stream.closed
+            ):
+                raise EOFError("there are no more messages") from None
+            raise

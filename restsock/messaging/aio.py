@@ -12,11 +12,9 @@ plain functions run in threads, and get the objects of `restsock.messaging.sync`
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
-
-import trio
 
 from restsock.connection import call_user_function, check_asyncio, is_async
 from restsock.endpoint import documented_like
@@ -30,14 +28,12 @@ from ._asyncio import AsyncioRequest as Request
 from ._asyncio import AsyncioSession as Session
 from ._asyncio import seen_on_asyncio
 from ._blocking import seen_in_thread
-from ._errors import MessagingClosed
 from ._face import MessagingFace
-from ._message import Message as TrioMessage
 from ._messaging import Authorize as TrioAuthorize
 from ._messaging import Messaging as TrioMessaging
 from ._sessions import Sent
 from ._sessions import Sessions as TrioSessions
-from ._stream import MessageStream as TrioMessageStream
+from ._views import MessageStreamView, SessionsView
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -97,35 +93,11 @@ def _asked(authorize: Authorize | None) -> TrioAuthorize | None:
     return lambda session, action, name: authorize(Session(session), action, name)
 
 
-class Sessions:
+class Sessions(SessionsView[Session]):
     """The sessions of a messaging, as they are now, for asyncio. `Messaging.sessions`."""
 
     def __init__(self, portal: MessagingPortal, sessions: TrioSessions) -> None:
-        self._portal = portal
-        self._sessions = sessions
-
-    def __len__(self) -> int:
-        return len(self._sessions)
-
-    def __iter__(self) -> Iterator[Session]:
-        """A snapshot, the oldest first."""
-        return iter(self.select())
-
-    def select(self, where: Where | None = None) -> list[Session]:
-        """The selected sessions, oldest first; by default all."""
-        values = None if callable(where) else where
-        found = [Session(one) for one in self._portal.look_up(self._sessions.select, values)]
-        return [one for one in found if where(one)] if callable(where) else found
-
-    def get(self, session_id: str) -> Session | None:
-        """The session of that id, if there is one."""
-        found = self._portal.look_up(self._sessions.get, session_id)
-        return None if found is None else Session(found)
-
-    def named(self, name: str) -> Session | None:
-        """The latest session of the peer of that name, if it is connected."""
-        found = self._portal.look_up(self._sessions.named, name)
-        return None if found is None else Session(found)
+        super().__init__(portal, sessions, Session)
 
     @documented_like(TrioSessions.send)
     async def send(
@@ -154,15 +126,11 @@ class Sessions:
         If one cannot be reached, the others still get it. Does not wait for peers. Returns what
         became of the message, for each session.
         """
-        if not callable(where):
-            send = partial(self._sessions.broadcast, channel, body, where=where, headers=headers)
-            return await self._portal.run_from_asyncio(send)
-        targets = [one.on_loop for one in self.select(where)]
-        each = partial(self._sessions.send_each, targets, channel, body, headers)
-        return await self._portal.run_from_asyncio(each)
+        broadcast = self._broadcasting(channel, body, where, headers)
+        return await self._portal.run_from_asyncio(broadcast)
 
 
-class MessageStream:
+class MessageStream(MessageStreamView):
     """The messages of a channel, one after the other. Made by `Messaging.messages`.
 
         async with messaging.messages("readings") as readings:     # or without `async with`
@@ -175,10 +143,6 @@ class MessageStream:
     goes to one of them. The iteration ends when the messaging is closed.
     """
 
-    def __init__(self, portal: MessagingPortal, stream: TrioMessageStream) -> None:
-        self._portal = portal
-        self._stream = stream
-
     async def receive(self) -> Message:
         """Waits for the next message. If cancelled, it takes none.
 
@@ -187,30 +151,9 @@ class MessageStream:
             MessagingClosed: the messaging was not opened yet.
             RestsockError: this is the child of a fork.
         """
-        stream = self._stream
-        taken: list[TrioMessage] = []
-
-        async def receive() -> None:
-            taken.append(await stream.receive())
-
-        try:
+        with self._receiving() as (receive, taken):
             await self._portal.run_from_asyncio(receive)
-        except BaseException as exc:
-            if taken:  # cancelled in the moment in which it came
-                self._portal.post(stream.put_back, taken[0])
-            if isinstance(exc, trio.EndOfChannel) or (
-                isinstance(exc, MessagingClosed) and stream.closed
-            ):
-                raise EOFError("there are no more messages") from None
-            raise
         return Message(taken[0])
-
-    def close(self) -> None:
-        """Ends it: tasks that wait see the end. Messages without an ack come again.
-
-        Raises nothing; twice is harmless.
-        """
-        self._portal.post(self._stream.close)
 
     async def aclose(self) -> None:
         """Like `close`. Raises nothing."""

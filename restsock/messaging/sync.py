@@ -11,11 +11,9 @@ and methods that are plain functions are called in threads, and may block.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
-
-import trio
 
 from restsock.connection import call_user_function, is_async
 from restsock.endpoint import documented_like
@@ -28,14 +26,12 @@ from ._blocking import BlockingReceipt as Receipt
 from ._blocking import BlockingRequest as Request
 from ._blocking import BlockingSession as Session
 from ._blocking import seen_in_thread
-from ._errors import MessagingClosed
 from ._face import MessagingFace
-from ._message import Message as TrioMessage
 from ._messaging import Authorize as TrioAuthorize
 from ._messaging import Messaging as TrioMessaging
 from ._sessions import Sent
 from ._sessions import Sessions as TrioSessions
-from ._stream import MessageStream as TrioMessageStream
+from ._views import MessageStreamView, SessionsView
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -90,35 +86,11 @@ def _asked(authorize: Authorize | None) -> TrioAuthorize | None:
     return lambda session, action, name: authorize(Session(session), action, name)
 
 
-class Sessions:
+class Sessions(SessionsView[Session]):
     """The sessions of a messaging, as they are now, for threads. `Messaging.sessions`."""
 
     def __init__(self, portal: MessagingPortal, sessions: TrioSessions) -> None:
-        self._portal = portal
-        self._sessions = sessions
-
-    def __len__(self) -> int:
-        return len(self._sessions)
-
-    def __iter__(self) -> Iterator[Session]:
-        """A snapshot, the oldest first."""
-        return iter(self.select())
-
-    def select(self, where: Where | None = None) -> list[Session]:
-        """The selected sessions, oldest first; by default all."""
-        values = None if callable(where) else where
-        found = [Session(one) for one in self._portal.look_up(self._sessions.select, values)]
-        return [one for one in found if where(one)] if callable(where) else found
-
-    def get(self, session_id: str) -> Session | None:
-        """The session of that id, if there is one."""
-        found = self._portal.look_up(self._sessions.get, session_id)
-        return None if found is None else Session(found)
-
-    def named(self, name: str) -> Session | None:
-        """The latest session of the peer of that name, if it is connected."""
-        found = self._portal.look_up(self._sessions.named, name)
-        return None if found is None else Session(found)
+        super().__init__(portal, sessions, Session)
 
     @documented_like(TrioSessions.send)
     def send(
@@ -155,14 +127,10 @@ class Sessions:
         If one cannot be reached, the others still get it. Does not wait for peers. Returns what
         became of the message, for each session.
         """
-        if not callable(where):
-            send = partial(self._sessions.broadcast, channel, body, where=where, headers=headers)
-            return self._portal.run(None, send)
-        targets = [one.on_loop for one in self.select(where)]
-        return self._portal.run(None, self._sessions.send_each, targets, channel, body, headers)
+        return self._portal.run(None, self._broadcasting(channel, body, where, headers))
 
 
-class MessageStream:
+class MessageStream(MessageStreamView):
     """The messages of a channel, one after the other. Made by `Messaging.messages`.
 
         with messaging.messages("readings") as readings:     # or without `with`
@@ -174,10 +142,6 @@ class MessageStream:
     that are not acknowledged by then come again. Several threads may iterate over it; each message
     goes to one of them. The iteration ends when the messaging is closed.
     """
-
-    def __init__(self, portal: MessagingPortal, stream: TrioMessageStream) -> None:
-        self._portal = portal
-        self._stream = stream
 
     def receive(self, timeout: float | None = None) -> Message:
         """Wait for the next message.
@@ -191,30 +155,9 @@ class MessageStream:
             MessagingClosed: the messaging was not opened yet.
             RestsockError: this is the background thread, or the child of a fork.
         """
-        stream = self._stream
-        taken: list[TrioMessage] = []
-
-        async def receive() -> None:
-            taken.append(await stream.receive())
-
-        try:
+        with self._receiving() as (receive, taken):
             self._portal.run(timeout, receive)
-        except BaseException as exc:
-            if taken:  # interrupted in the moment in which it came
-                self._portal.post(stream.put_back, taken[0])
-            if isinstance(exc, trio.EndOfChannel) or (
-                isinstance(exc, MessagingClosed) and stream.closed
-            ):
-                raise EOFError("there are no more messages") from None
-            raise
         return Message(taken[0])
-
-    def close(self) -> None:
-        """End it: threads that wait see the end. Messages without an ack come again.
-
-        Raises nothing; twice is harmless.
-        """
-        self._portal.post(self._stream.close)
 
     def __iter__(self) -> MessageStream:
         return self

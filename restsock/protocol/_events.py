@@ -61,7 +61,10 @@ class ResetCode(IntEnum):
 
 
 class CloseCode(IntEnum):
-    """Why a connection was closed (spec/protocol.md, "Close codes")."""
+    """Why a WebSocket was closed: the registered codes (RFC 6455, section 11.7), and our own.
+
+    Those that restsock.v1 itself uses are in spec/protocol.md, section 16.
+    """
 
     NORMAL = 1000
     GOING_AWAY = 1001
@@ -70,10 +73,16 @@ class CloseCode(IntEnum):
     ABNORMAL = 1006
     """Never sent: the socket ended without a close frame."""
     INVALID_TEXT = 1007
+    POLICY_VIOLATION = 1008
     TOO_BIG = 1009
+    MANDATORY_EXTENSION = 1010
+    """Only a client may send it."""
     INTERNAL_ERROR = 1011
     SERVICE_RESTART = 1012
     TRY_AGAIN_LATER = 1013
+    BAD_GATEWAY = 1014
+    TLS_FAILED = 1015
+    """Never sent."""
     HANDSHAKE_FAILED = 4000
     HANDSHAKE_TIMEOUT = 4001
     PROTOCOL_ERROR = 4002

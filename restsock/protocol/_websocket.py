@@ -30,6 +30,7 @@ from ._events import (
     TextMessage,
     WebSocketEvent,
 )
+from ._fragments import Fragments, LongMessage, check_size
 from ._masking import apply_mask
 from ._websocket_fast import (
     BINARY,
@@ -46,7 +47,7 @@ from ._websocket_fast import (
 __all__ = ["FRAMES_AT_ONCE", "WebSocket"]
 
 # A close code that is registered (RFC 6455, section 11.7), and that wsproto does not know.
-_BAD_GATEWAY = (1014).to_bytes(2, "big")
+_BAD_GATEWAY = CloseCode.BAD_GATEWAY.to_bytes(2, "big")
 
 # For readers that share a loop: a peer can send many tiny frames at once, and the others are to
 # have their turn. See `WebSocket.more`.
@@ -61,38 +62,6 @@ _MAX_PONGS = 128
 
 # Messages from this size on, in bytes, are split where that is asked for.
 _LONG = 4096
-
-# Parts of a message that are kept one by one. Of more, which a peer sends that dribbles, one is
-# made: objects of a few bytes each would take many times the size of the message.
-_MAX_PARTS = 64
-
-
-class _LongMessage:
-    """A long message on its way, in one frame. Its bytes are copied once: when all have come.
-
-    Args:
-        head: how it begins, masked or not, as it came.
-        part: what has come after that.
-        lacking: bytes that have not come.
-        key: of the mask; empty without one.
-    """
-
-    __slots__ = ("head", "key", "lacking", "parts")
-
-    def __init__(self, head: bytes, part: bytes, lacking: int, key: bytes) -> None:
-        self.head = head
-        self.key = key
-        self.lacking = lacking
-        self.parts: list[bytes | memoryview] = [part]
-
-    def add(self, data: bytes) -> int:
-        """Takes in what has come; returns how many bytes of that belong to this message."""
-        taken = min(len(data), self.lacking)
-        self.parts.append(data if taken == len(data) else memoryview(data)[:taken])
-        self.lacking -= taken
-        if len(self.parts) > _MAX_PARTS:
-            self.parts = [b"".join(self.parts)]
-        return taken
 
 
 class WebSocket:
@@ -129,15 +98,13 @@ class WebSocket:
         "_client",
         "_deflate",
         "_fragmented",
+        "_fragments",
         "_in_parts",
-        "_joined",
         "_left",
         "_long",
         "_mask_key",
         "_max_frames",
         "_max_message",
-        "_parts",
-        "_size",
         "_split",
         "_wsproto",
         "close_received",
@@ -169,15 +136,13 @@ class WebSocket:
         self._split = split
         self._in_parts = in_parts
         self._buffer = bytearray()
-        self._long: _LongMessage | None = None  # then the buffer is empty
+        self._long: LongMessage | None = None  # then the buffer is empty
         self._left = 0  # bytes of a frame that wsproto is in the middle of
         self._fragmented = False  # whether a message is in the middle of its frames
         self._wsproto: FrameProtocol | None = None
         self._max_message = max_message
         self._broken = False
-        self._parts: list[bytes | bytearray | str] = []
-        self._joined = 0  # how many of these, from the first on, were made of others
-        self._size = 0
+        self._fragments: Fragments | None = None  # in the middle of a message
         self.events: list[WebSocketEvent] = []
         self.out: list[bytes | bytearray | memoryview] = []
         self.pongs: list[bytes] = []
@@ -353,7 +318,7 @@ class WebSocket:
         elif first == PONG:
             self.events.append(Pong(payload))
         elif payload[:2] == _BAD_GATEWAY:
-            self._receive_close(1014, _text(payload[2:]))
+            self._receive_close(CloseCode.BAD_GATEWAY, _text(payload[2:]))
         else:
             self._feed(bytes(buffer[at:end]))
 
@@ -370,7 +335,7 @@ class WebSocket:
         if not self._split or header.length < _LONG or middle > len(buffer):
             return False
         with memoryview(buffer) as view:
-            self._long = _LongMessage(
+            self._long = LongMessage(
                 bytes(view[start:middle]),
                 bytes(view[middle:]),  # a view would keep all that came with it
                 start + header.length - len(buffer),
@@ -378,7 +343,7 @@ class WebSocket:
             )
         return True
 
-    def _end_long(self, message: _LongMessage) -> None:
+    def _end_long(self, message: LongMessage) -> None:
         self._long = None
         head, rest = message.head, b"".join(message.parts)
         if message.key:
@@ -447,15 +412,8 @@ class WebSocket:
         if self._deflate is not None and self._deflate.receiving:
             # What cannot be compressed gets longer, by no more than that.
             length -= length // 256 + 64
-        self._check_size(max(0, length))
-
-    def _check_size(self, more: int) -> None:
-        if self._size + more > self._max_message:
-            raise RemoteProtocolError(
-                f"a message of more than {self._max_message} bytes",
-                close_code=CloseCode.TOO_BIG,
-                limit="max_message",
-            )
+        before = 0 if self._fragments is None else self._fragments.size
+        check_size(before + max(0, length), self._max_message)
 
     def _receive_part(self, part: bytes | bytearray | str, finished: bool) -> None:
         if self._in_parts:
@@ -463,28 +421,12 @@ class WebSocket:
             if part or finished:
                 self.events.append(MessagePart(bytes(part), finished))
             return
-        if part:
-            self._size += len(part.encode()) if isinstance(part, str) else len(part)
-            self._check_size(0)
-            self._parts.append(part)
-            if len(self._parts) - self._joined > _MAX_PARTS:
-                self._join_parts()
-        elif not self._parts and not finished:
-            # Remembers the kind of a message whose first fragment is empty.
-            self._parts.append(part if isinstance(part, str) else b"")
-        if not finished:
-            return
-        parts, self._parts, self._size, self._joined = self._parts or [part], [], 0, 0
-        if isinstance(parts[0], str):
-            self.events.append(TextMessage("".join(parts)))  # type: ignore[arg-type]  # one kind
-        else:
-            self.events.append(BinaryMessage(b"".join(parts)))  # type: ignore[arg-type]
-
-    def _join_parts(self) -> None:
-        parts = self._parts[self._joined :]
-        empty = parts[0][:0]
-        self._parts[self._joined :] = [empty.join(parts)]  # type: ignore[arg-type]  # one kind
-        self._joined += 1
+        if self._fragments is None:
+            self._fragments = Fragments(self._max_message)
+        self._fragments.add(part)
+        if finished:
+            self.events.append(self._fragments.message())
+            self._fragments = None
 
 
 def _text(payload: bytes) -> str:

@@ -16,7 +16,7 @@ from restsock._logging import LoggerLike, PartLog
 from restsock._options import Heartbeat, Options
 from restsock._principal import ConnectionInfo
 from restsock.auth import Credentials
-from restsock.client import ProxyLike, Transport, check_headers, choose_proxy, parse_url
+from restsock.client import ProxyLike, Transport, check_fields, check_tls, choose_proxy, parse_url
 from restsock.connection import ClientWebSocket, FieldsLike, check_trio, heartbeat_calls
 from restsock.protocol import CloseCode, Deflate
 
@@ -149,26 +149,18 @@ def target_of(
 ) -> Target:
     """What to dial, from the arguments of `connect`, checked."""
     address = parse_url(url)
-    secure = _tls.check_context(tls, None, listener=False)
-    if address.tls:
-        secure = secure or _tls.client()
-    elif secure is not None:
-        scheme = "wss" if address.socket_path is None else "wss+unix"
-        raise ValueError(f"TLS needs a URL with {scheme}://")
-    if auth is not None and not callable(auth):
-        raise TypeError(f"auth must be a function, a Bearer or a Basic, not {type(auth).__name__}")
-    fields = check_headers(headers)
-    if auth is not None and any(field.lower() == b"authorization" for field, _ in fields):
-        raise ValueError("an Authorization field comes from auth, or from headers, not from both")
     options = Options() if options is None else options
     if max_message is None:
         max_message = options.limits.max_websocket_message
     return Target(
         transport=Transport(
-            address, secure, proxy=choose_proxy(address, proxy, logger), sockets=options.sockets
+            address,
+            check_tls(address, tls),
+            proxy=choose_proxy(address, proxy, logger),
+            sockets=options.sockets,
         ),
         subprotocols=checked_subprotocols(subprotocols),
-        headers=fields,
+        headers=check_fields(headers, auth),
         auth=auth,
         heartbeat=options.heartbeat if heartbeat is None else heartbeat,
         idle=positive("idle", idle),

@@ -12,7 +12,7 @@ from restsock._options import Heartbeat
 from restsock.apps import TaskHandler
 from restsock.auth import Authenticator, Refused
 from restsock.connection import Connection, Exchange, call_user_function, check_asyncio, is_async
-from restsock.protocol import Deflate
+from restsock.protocol import CloseCode, Deflate
 from restsock.threads import LoopPortal
 
 from ._admission import Admission, Admitted, ResponseFields
@@ -252,7 +252,7 @@ class Endpoint:
 
     def revoke(self, websocket: ServerWebSocket) -> None:
         """Closes a WebSocket whose credentials are not valid any more."""
-        websocket.close_soon(1008, "the credentials are not valid any more")
+        websocket.close_soon(CloseCode.POLICY_VIOLATION, "the credentials are not valid any more")
 
     async def wait_drained(self) -> None:
         """Waits until there is no WebSocket. Can be cancelled; raises no error."""

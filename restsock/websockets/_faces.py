@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from restsock._exceptions import WebSocketClosed
 from restsock.connection import OpenWebSocket
-from restsock.endpoint import BlockingWebSocket, documented_like
+from restsock.endpoint import BlockingWebSocket, WebSocketView, documented_like
 from restsock.protocol import CloseCode
 
 if TYPE_CHECKING:
@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 
     from restsock._principal import Principal
     from restsock.connection import Peer
-    from restsock.protocol import Headers
-    from restsock.threads import LoopPortal
 
     from ._request import Request
     from ._server_websocket import ServerWebSocket
@@ -26,7 +24,7 @@ T = TypeVar("T")
 __all__ = ["AsyncioServerWebSocket", "AsyncioWebSocket", "BlockingServerWebSocket"]
 
 
-class AsyncioWebSocket:
+class AsyncioWebSocket(WebSocketView):
     """A WebSocket for tasks of asyncio. It lives on a trio loop in another thread.
 
     That thread answers pings. Any number of tasks may send, and several may receive: each message
@@ -36,42 +34,6 @@ class AsyncioWebSocket:
         websocket: On the loop.
         portal: To the loop.
     """
-
-    def __init__(self, websocket: OpenWebSocket, portal: LoopPortal) -> None:
-        self._websocket = websocket
-        self._portal = portal
-
-    @property
-    def headers(self) -> Headers:
-        """Name and value pairs of the peer's part of the opening handshake."""
-        return self._websocket.headers
-
-    def header(self, name: str, default: str | None = None) -> str | None:
-        """The value of one of them; the first one's, when it is repeated."""
-        return self._websocket.header(name, default)
-
-    @property
-    def subprotocol(self) -> str | None:
-        """The one that was chosen; `None` without one."""
-        return self._websocket.subprotocol
-
-    @property
-    def close_code(self) -> int | None:
-        """The close code of the side that closed first; `None` while it is open.
-
-        1005 means a close without a code, 1006 an end without a close.
-        """
-        return self._websocket.close_code
-
-    @property
-    def close_reason(self) -> str:
-        """The text that came with the code."""
-        return self._websocket.close_reason
-
-    @property
-    def round_trip(self) -> float | None:
-        """Seconds, from the latest pong; `None` where there was none."""
-        return self._websocket.round_trip
 
     @documented_like(OpenWebSocket.send)
     async def send(self, message: str | bytes) -> None:
@@ -101,18 +63,8 @@ class AsyncioWebSocket:
 
         If cancelled, no message is lost.
         """
-        websocket = self._websocket
-        taken: list[str | bytes] = []
-
-        async def receive() -> None:
-            taken.append(await websocket.receive())
-
-        try:
+        with self._receiving() as (receive, taken):
             await self._run(receive)
-        except BaseException:
-            if taken:  # cancelled in the moment in which it came
-                self._portal.post(lambda: websocket.put_back(taken[0]))
-            raise
         return taken[0]
 
     def __aiter__(self) -> Self:

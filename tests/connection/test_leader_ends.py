@@ -15,7 +15,7 @@ import trio.testing
 from restsock._exceptions import ConnectionClosed, StreamRefused, StreamReset
 from restsock._options import Options, Timeouts
 from restsock.connection import AsyncExchange, Connection
-from restsock.connection._exchange import Writable
+from restsock.connection._exchange_events import Writable
 from restsock.connection._leader import sleeper
 from restsock.connection._reader import Reader
 from restsock.protocol import ResetCode

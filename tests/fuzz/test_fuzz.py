@@ -22,7 +22,7 @@ from restsock.gateway.dialects import _http as gateway_http
 from restsock.http1 import _chunked as chunked
 from restsock.http1 import _plain_exchange as plain_exchanges
 from restsock.messaging.dialects import _semstreams as semstreams
-from restsock.messaging.engine import _payloads as payloads
+from restsock.messaging.engine import _reading as reading
 from restsock.protocol import ResetCode, StreamFailed
 from restsock.protocol import _deflate as deflates
 from restsock.protocol import _frames as frame_layout
@@ -102,7 +102,7 @@ _FAULTS: dict[str, tuple[object, str, object]] = {
     "frames": (frame_layout, "MAX_CREDIT", 2**31 - 2),
     "heads": (strict_heads, "_check_length", lambda _: None),
     "handshake": (handshakes, "_is_name", lambda _: True),
-    "messages": (payloads, "is_name", lambda _: True),
+    "messages": (reading, "is_name", lambda _: True),
     "dialects": (semstreams, "_engine_id", lambda id: id),
     "gateway_dialects": (gateway_http, "_DOTS", re.compile("(?!)")),
     "websocket_events": (grip_events, "_TYPES", ("OPEN", "TEXT", "BINARY")),

@@ -204,7 +204,7 @@ async def test_one_task_watches_the_times_of_all_requests(autojump_clock: MockCl
             nursery.start_soon(here.ask)
         await wait_all_tasks_blocked()
         assert len(here.ingress._nursery.child_tasks) == 2  # another one looks at files
-        (bounds,) = here.ingress._timeouts.values()
+        (bounds,) = here.ingress._time_limits._timeouts.values()
         assert len(bounds) == 5
         app.go.set()
         await trio.sleep(1)

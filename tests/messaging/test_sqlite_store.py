@@ -206,7 +206,7 @@ async def test_a_full_disk_is_told_and_harms_nothing(tmp_path: Path) -> None:
             (pages,) = database.execute("PRAGMA page_count").fetchone()
             database.execute(f"PRAGMA max_page_count = {pages + 2}")
 
-        await store._do(limit)
+        await store._thread.do(limit)
         big = [OutRecord("", "c", "e", seq, str(seq), 1, "x" * 5000) for seq in range(10)]
         with pytest.raises(sqlite3.OperationalError, match="full"):
             await store.add(big)

@@ -18,6 +18,7 @@ from restsock.auth import Refused
 from restsock.gateway._backend import Backend
 from restsock.gateway._errors import CallFailed
 from restsock.gateway._message import Message, Reply
+from restsock.protocol import CloseCode
 
 from ._grip_session import GripSession, signature, value_of
 from ._http import HTTP
@@ -126,7 +127,7 @@ class GRIP(Backend):
                     scope.shield = True
                     async with trio.open_nursery() as farewells:
                         for state in [*self._sessions.values()]:
-                            farewells.start_soon(self._say_goodbye, state, 1001, "")
+                            farewells.start_soon(self._say_goodbye, state, CloseCode.GOING_AWAY, "")
                 nursery.cancel_scope.cancel()
 
     # --- hooks of a channel -------------------------------------------------------------------
@@ -310,12 +311,12 @@ class GRIP(Backend):
         return found
 
     def _close(self, state: GripSession, event: WebSocketEvent) -> None:
-        code, reason = 1006, ""
+        code, reason = int(CloseCode.ABNORMAL), ""
         if event.type == "CLOSE":
             try:
                 code, reason = event.close_code
             except MalformedEvents:
-                code = 1011
+                code = CloseCode.INTERNAL_ERROR
         state.over.set()
         state.session.close(code_for_client(code), reason)
 
@@ -383,7 +384,7 @@ class GRIP(Backend):
         if not state.open or told:
             return
         event = WebSocketEvent("DISCONNECT")
-        if code not in (1006, 1015):
+        if code not in (CloseCode.ABNORMAL, CloseCode.TLS_FAILED):
             event = WebSocketEvent.close(code, reason)
         await self._tell_end(state, event)
 

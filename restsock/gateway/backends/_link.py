@@ -26,9 +26,6 @@ __all__ = ["Link", "code_for_client", "code_for_server"]
 
 _log = logging.getLogger("restsock.gateway")
 
-_MANDATORY_EXTENSION = 1010  # which only a client may say
-_BAD_GATEWAY = 1014
-
 
 class Link:
     """See above.
@@ -130,8 +127,8 @@ def code_for_client(code: int) -> int:
     if code == CloseCode.NO_STATUS:
         return CloseCode.NORMAL
     if code == CloseCode.ABNORMAL:
-        return _BAD_GATEWAY
-    sendable = code in CLOSE_CODES and code != _MANDATORY_EXTENSION
+        return CloseCode.BAD_GATEWAY
+    sendable = code in CLOSE_CODES and code != CloseCode.MANDATORY_EXTENSION
     return code if sendable else CloseCode.INTERNAL_ERROR
 
 

@@ -15,6 +15,8 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from restsock.protocol import CloseCode
+
 __all__ = ["CONTENT_TYPE", "MalformedEvents", "WebSocketEvent", "decode_events", "encode_events"]
 
 CONTENT_TYPE = "application/websocket-events"
@@ -42,7 +44,7 @@ class WebSocketEvent(NamedTuple):
     @classmethod
     def close(cls, code: int, reason: str) -> WebSocketEvent:
         """A `CLOSE`; 1005 is one without a code."""
-        if code == 1005:
+        if code == CloseCode.NO_STATUS:
             return cls("CLOSE")
         return cls("CLOSE", code.to_bytes(2, "big") + reason.encode("utf-8", "replace"))
 
@@ -55,7 +57,7 @@ class WebSocketEvent(NamedTuple):
         """
         content = self.content or b""
         if not content:
-            return 1005, ""
+            return CloseCode.NO_STATUS, ""
         if len(content) < 2:
             raise MalformedEvents("a CLOSE with half a code")
         try:

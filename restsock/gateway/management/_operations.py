@@ -14,6 +14,7 @@ from restsock.connection import Response
 from restsock.gateway._contract import asyncapi
 from restsock.gateway._session import Delivery
 from restsock.gateway.backends import MalformedItem, publish_items
+from restsock.protocol import CloseCode
 
 from ._answers import Problem, answer_json, answer_nothing, page_of
 from ._operation_api import OperationCall
@@ -95,7 +96,7 @@ async def _send(call: Call) -> Response:
 async def _close(call: Call) -> Response:
     session = call.session()
     try:
-        session.close(int(call.query("code") or 1000), call.query("reason") or "")
+        session.close(int(call.query("code") or CloseCode.NORMAL), call.query("reason") or "")
     except ValueError as exc:
         raise Problem(400, str(exc)) from None
     return answer_nothing()

@@ -9,9 +9,9 @@ if TYPE_CHECKING:
     from restsock.auth import Upgrade
     from restsock.gateway import Gateway
     from restsock.hub._config import Config
-    from restsock.hub._records import PassedLog, Ring
+    from restsock.hub._records import EventLog, PassedLog
     from restsock.ingress import Ingress
-    from restsock.server import ConnectionEvent, Server, ServerStatistics
+    from restsock.server import Server, ServerStatistics
 
 __all__ = ["HubLike"]
 
@@ -24,7 +24,7 @@ class HubLike(Protocol):
     ingress: Ingress
     gateway: Gateway
     passed: PassedLog
-    events: Ring[ConnectionEvent]
+    events: EventLog
     closing: bool
 
     @property

@@ -20,7 +20,6 @@ from ._payloads import (
     Reply,
     Request,
     content_size,
-    decode_payload,
     encode_content,
     encode_json,
     is_name,
@@ -28,6 +27,7 @@ from ._payloads import (
     utf8_length,
 )
 from ._peer import Destination, Peer
+from ._reading import decode_payload
 from ._receiving import Refusal
 from ._records import DeadLetter, InboxKey, Mark, OutRecord, RecordKey
 from ._topics import Subscription

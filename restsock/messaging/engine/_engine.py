@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ._answers import Answers
+from ._calls import Calls
 from ._context import Context, Counters, Effects, Host
 from ._entry import Entry
 from ._inbox import Delivery, Inbox, Line
@@ -30,13 +31,14 @@ from ._payloads import (
     Resumed,
     Slow,
     Working,
-    decode_payload,
     encode_json,
     is_name,
     quoted,
 )
 from ._peer import Destination, Peer, destination_of, sender_of
+from ._reading import decode_payload
 from ._receiving import Receiving, Refusal
+from ._senders import Senders
 from ._sending import Sending
 from ._topics import Subscription, Topics
 
@@ -93,8 +95,10 @@ class Engine:
         self._options = options
         self._host = host
         self._sending = Sending(context)
-        self._receiving = Receiving(context, self._sending)
+        self._senders = Senders(context)
+        self._receiving = Receiving(context, self._sending, self._senders)
         self._topics = Topics(context, self._sending)
+        self._calls = calls = Calls(context, self._sending)
         answers = Answers(context, self._sending)
         self._handlers: dict[type, Callable[[Peer, Any, float], None]] = {
             Ack: answers.acknowledged,
@@ -102,9 +106,9 @@ class Engine:
             Working: answers.extended,
             Grant: self._granted,
             Resume: answers.resume,
-            Resumed: self._resumed,
-            Request: self._asked,
-            Reply: self._answered,
+            Resumed: self._receiving.resumed,
+            Request: calls.asked,
+            Reply: calls.answered,
             Slow: self._slow,
         }
         self.peers: dict[str, Peer] = {}
@@ -121,7 +125,7 @@ class Engine:
 
     def restore_mark(self, mark: Mark) -> None:
         """What is known of a sender from a former run."""
-        self._receiving.restore(mark)
+        self._senders.restore(mark)
 
     def take(self) -> Effects:
         """What there is to do with the store."""
@@ -143,7 +147,7 @@ class Engine:
     def attach(self, link: Link, now: float) -> Peer:
         """A connection is open."""
         destination = self._sending.destination(destination_of(link))
-        sender = self._receiving.sender(sender_of(link))
+        sender = self._senders.sender(sender_of(link))
         self.counters.attached += 1
         peer = Peer(link, destination, sender, self._options, self.counters.attached)
         self.peers[link.id] = peer
@@ -305,7 +309,7 @@ class Engine:
 
     def begin(self, peer: Peer, channel: str, epoch: str, seq: int) -> None:
         """What a peer publishes follows this number, if it is not known better."""
-        self._receiving.begin(peer, channel, epoch, seq)
+        self._senders.begin(peer, channel, epoch, seq)
 
     def working(self, delivery: Delivery, seconds: float, now: float) -> None:
         """Asks for time for a message that is being handled."""
@@ -323,22 +327,8 @@ class Engine:
     # --- requests -----------------------------------------------------------------------------
 
     def ask(self, peer: Peer, method: str, params: str, waiter: object, now: float) -> Outgoing:
-        """Asks a peer, of whom not too much may be asked already.
-
-        Args:
-            peer: who is asked.
-            method: for what.
-            params: with what, as JSON text.
-            waiter: what `Host.answered` is given with the answer.
-            now: the time.
-        """
-        payload = f'{{"method":{quoted(method)},"params":{params}}}'
-        outgoing = self._context.envelope("request", payload, now)
-        if outgoing.size <= peer.link.max_message:
-            peer.requests.add(outgoing.id, waiter)
-            peer.tell(outgoing)
-            self._sending.pump(peer, now)
-        return outgoing
+        """Asks a peer, of whom not too much may be asked already; see `Calls.ask`."""
+        return self._calls.ask(peer, method, params, waiter, now)
 
     def reply(
         self,
@@ -351,41 +341,7 @@ class Engine:
         kind: str = "",
     ) -> None:
         """Answers a request of a peer, with a result as JSON text or with an error."""
-        peer.serving.discard(id)
-        if peer.closed:
-            return
-        if error:
-            payload = f'{{"status":"error","error":{quoted(error)},"kind":"{kind}"}}'
-        else:
-            payload = f'{{"status":"ok","result":{result}}}'
-        outgoing = self._context.envelope("reply", payload, now, id=id)
-        if outgoing.size > peer.link.max_message:
-            self.reply(peer, id, now, error="the result is too large", kind="invalid")
-            return
-        peer.tell(outgoing)
-        self._sending.pump(peer, now)
-
-    def _asked(self, peer: Peer, request: Request, now: float) -> None:
-        id = request.id
-        if peer.deaf:
-            self.counters.one(self.counters.errors, "unread")
-        elif id in peer.serving:
-            self.counters.one(self.counters.errors, "request_twice")
-        elif len(peer.serving) >= self._options.ask_limit:
-            self.reply(peer, id, now, error="too many requests at once", kind="transient")
-        elif not self._host.may(peer, "call", request.method):
-            self.reply(peer, id, now, error="not allowed", kind="invalid")
-        else:
-            peer.serving.add(id)
-            self._host.asked(peer, request)
-
-    def _answered(self, peer: Peer, reply: Reply, now: float) -> None:
-        waiter = peer.requests.take(reply.id)
-        if waiter is None:
-            self.counters.late += 1
-            return
-        self.counters.one(self.counters.replies, "ok" if reply.ok else "error")
-        self._host.answered(waiter, reply)
+        self._calls.reply(peer, id, now, result=result, error=error, kind=kind)
 
     # --- what comes in ------------------------------------------------------------------------
 
@@ -395,7 +351,7 @@ class Engine:
 
     def knows(self, key: InboxKey) -> bool:
         """Whether it still remembers an epoch of a sender, or again."""
-        return self._receiving.knows(key)
+        return self._senders.knows(key)
 
     def mark_of(self, delivery: Delivery) -> Sequence[Mark]:
         """What is to be noted of a message that is being handled, with what its handler stores.
@@ -418,9 +374,6 @@ class Engine:
             self.counters.one(self.counters.errors, "credit_grant")
         else:
             self._sending.pump(peer, now)
-
-    def _resumed(self, peer: Peer, resumed: Resumed, now: float) -> None:
-        self._receiving.resumed(peer, resumed)
 
     def _slow(self, peer: Peer, slow: Slow, now: float) -> None:
         self.counters.slow_received += 1

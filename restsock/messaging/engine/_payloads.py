@@ -1,14 +1,9 @@
-"""The payloads of messaging: built, and read strictly (spec, "Messages").
-
-What a peer sends is checked member by member, and nothing of it is used before. `Malformed` says
-what was wrong. Unknown members are ignored.
-"""
+"""The payloads of messaging, and how they are built (spec, "Messages"). `_reading` reads them."""
 
 from __future__ import annotations
 
 import base64
-import binascii
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from json import JSONEncoder
 from json.encoder import encode_basestring as quoted
@@ -16,6 +11,7 @@ from typing import Any
 
 __all__ = [
     "DATA_OVERHEAD",
+    "MAX_NAME",
     "MAX_NUMBER",
     "MAX_SECONDS",
     "Ack",
@@ -30,8 +26,8 @@ __all__ = [
     "Resumed",
     "Slow",
     "Working",
+    "check_headers",
     "content_size",
-    "decode_payload",
     "encode_content",
     "encode_json",
     "is_name",
@@ -44,13 +40,13 @@ __all__ = [
 MAX_NUMBER = 2**53 - 1
 # A receiver may ask for a day, and not for ever.
 MAX_SECONDS = 86_400.0
+# Characters of a name, and of a reason.
+MAX_NAME = 255
 # At most so many bytes of a data envelope are neither its channel nor its content: see
 # `content_size`.
 DATA_OVERHEAD = 400
 
-_MAX_NAME = 255
 _MAX_HEADERS = 64
-_MAX_EPOCH = 64
 
 _encoder = JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
@@ -193,32 +189,6 @@ class Slow:
     utilization: float
 
 
-def decode_payload(type: str, id: str, timestamp: int, payload: object, *, foreign: bool) -> Any:
-    """Reads a payload.
-
-    Args:
-        type: of the envelope.
-        id: of the envelope.
-        timestamp: of the envelope.
-        payload: any JSON value.
-        foreign: whether the peer knows no numbers: then they may be missing.
-
-    Returns:
-        One of the classes here; `None` for a type that is not one of messaging.
-
-    Raises:
-        Malformed: it breaks a rule.
-    """
-    decode = _DECODERS.get(type)
-    if decode is None:
-        return None
-    if not isinstance(payload, dict):
-        raise Malformed("the payload is not an object")
-    if not is_name(id):
-        raise Malformed("the id is not 1 to 255 printable characters")
-    return decode(id, timestamp, payload, foreign)
-
-
 def encode_json(value: object) -> str:
     """JSON text.
 
@@ -242,7 +212,7 @@ def encode_content(body: object, headers: Mapping[str, str] | None, reply_to: st
     else:
         content = f'"body":{encode_json(body)}'
     if headers:
-        _check_headers(headers)
+        check_headers(headers)
         content = f'"headers":{encode_json(dict(headers))},{content}'
     if reply_to is not None:
         if not is_name(reply_to):
@@ -260,7 +230,7 @@ def content_size(channel: str, content: str) -> int:
     return utf8_length(content) + utf8_length(quoted(channel)) - 2
 
 
-def sayable(text: str, most: int = _MAX_NAME) -> str:
+def sayable(text: str, most: int = MAX_NAME) -> str:
     """The first characters of a text, as a peer may be told them: half a character is a `?`."""
     return text[:most].encode("utf-8", "replace").decode("utf-8")
 
@@ -281,189 +251,18 @@ def utf8_length(text: str) -> int:
 
 def is_name(value: object) -> bool:
     """Whether it can be the name of a channel, a method or a peer."""
-    return isinstance(value, str) and 1 <= len(value) <= _MAX_NAME and value.isprintable()
+    return isinstance(value, str) and 1 <= len(value) <= MAX_NAME and value.isprintable()
 
 
-# --- members --------------------------------------------------------------------------------------
+def check_headers(headers: object) -> Mapping[str, str]:
+    """The headers of a message.
 
-
-def _name(payload: dict[str, Any], member: str) -> str:
-    value: Any = payload.get(member)
-    if not is_name(value):
-        raise Malformed(f"{member} is not a name of 1 to 255 printable characters")
-    return str(value)
-
-
-def _number(payload: dict[str, Any], member: str, low: int, default: int | None = None) -> int:
-    value = payload.get(member, default)
-    if type(value) is not int or not low <= value <= MAX_NUMBER:
-        raise Malformed(f"{member} is not a whole number from {low} on")
-    return int(value)
-
-
-def _flag(payload: dict[str, Any], member: str) -> bool:
-    value = payload.get(member, False)
-    if not isinstance(value, bool):
-        raise Malformed(f"{member} is neither true nor false")
-    return value
-
-
-def _seconds(payload: dict[str, Any], member: str) -> float:
-    value = payload.get(member)
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not value >= 0:
-        raise Malformed(f"{member} is not a number of seconds")
-    return float(min(value, MAX_SECONDS))
-
-
-def _text(payload: dict[str, Any], member: str, most: int) -> str:
-    value = payload.get(member, "")
-    if not isinstance(value, str):
-        raise Malformed(f"{member} is not text")
-    return value[:most]
-
-
-def _epoch(value: Any) -> str:
-    if not is_name(value) or len(value) > _MAX_EPOCH:
-        raise Malformed("the epoch is not a text of 1 to 64 printable characters")
-    return str(value)
-
-
-def _check_headers(headers: object) -> Mapping[str, str]:
+    Raises:
+        Malformed: they are not text by name, or too many.
+    """
     if not isinstance(headers, Mapping) or len(headers) > _MAX_HEADERS:
         raise Malformed(f"headers are not an object of at most {_MAX_HEADERS} members")
     for name, value in headers.items():
         if not is_name(name) or not isinstance(value, str):
             raise Malformed("headers are not text by name")
     return headers
-
-
-# --- the types ------------------------------------------------------------------------------------
-
-
-def _data(id: str, timestamp: int, payload: dict[str, Any], foreign: bool) -> Data:
-    channel = _name(payload, "channel")
-    delivery = payload.get("delivery", "at_most_once")
-    if delivery not in ("at_most_once", "at_least_once"):
-        raise Malformed("delivery is neither at_most_once nor at_least_once")
-    if "body" not in payload:
-        raise Malformed("there is no body")
-    data = Data(id, timestamp, channel, payload["body"], delivery == "at_least_once")
-    if "seq" in payload or "epoch" in payload or (data.reliable and not foreign):
-        data.seq = _number(payload, "seq", 1)
-        data.epoch = _epoch(payload.get("epoch"))
-        if "low" in payload:
-            data.low = _number(payload, "low", 1)
-            if data.low > data.seq:
-                raise Malformed("low is above seq")
-    if "attempt" in payload or (data.reliable and not foreign):
-        data.attempt = _number(payload, "attempt", 1)
-    if "encoding" in payload:
-        data.body = _decoded(payload["encoding"], data.body)
-    if "headers" in payload:
-        data.headers = _check_headers(payload["headers"])
-    if payload.get("reply_to") is not None:
-        data.reply_to = _name(payload, "reply_to")
-    return data
-
-
-def _decoded(encoding: object, body: object) -> bytes:
-    if encoding != "base64":
-        raise Malformed("an encoding that is not base64")
-    if not isinstance(body, str):
-        raise Malformed("a body in base64 that is not text")
-    try:
-        return base64.b64decode(body.encode("ascii"), validate=True)
-    except (binascii.Error, UnicodeEncodeError) as exc:
-        raise Malformed("a body that is not base64") from exc
-
-
-def _delivery(payload: dict[str, Any], foreign: bool) -> tuple[str | None, int, int]:
-    """Which delivery is meant: channel, number, attempt. A foreign peer knows the id alone."""
-    if foreign:
-        return None, 0, 0
-    return _name(payload, "channel"), _number(payload, "seq", 1), _number(payload, "attempt", 1)
-
-
-def _ack(id: str, timestamp: int, payload: dict[str, Any], foreign: bool) -> Ack:
-    return Ack(id, *_delivery(payload, foreign), upto=_flag(payload, "upto") and not foreign)
-
-
-def _nack(id: str, timestamp: int, payload: dict[str, Any], foreign: bool) -> Nack:
-    reason = _text(payload, "reason", _MAX_NAME)
-    after = _seconds(payload, "retry_after") if payload.get("retry_after") is not None else None
-    return Nack(id, *_delivery(payload, foreign), reason, after, _flag(payload, "final"))
-
-
-def _working(id: str, timestamp: int, payload: dict[str, Any], foreign: bool) -> Working:
-    return Working(id, *_delivery(payload, foreign), seconds=_seconds(payload, "seconds"))
-
-
-def _grant(id: str, timestamp: int, payload: dict[str, Any], foreign: bool) -> Grant:
-    return Grant(_number(payload, "messages", 0), _number(payload, "bytes", 0))
-
-
-def _channels(payload: dict[str, Any]) -> Mapping[str, dict[str, Any]]:
-    channels = payload.get("channels")
-    if not isinstance(channels, dict):
-        raise Malformed("channels are not an object")
-    for name, value in channels.items():
-        if not is_name(name) or not isinstance(value, dict):
-            raise Malformed("a channel that is not an object, or has no name")
-    return channels
-
-
-def _resume(id: str, timestamp: int, payload: dict[str, Any], foreign: bool) -> Resume:
-    channels = _channels(payload)
-    return Resume(
-        {name: (_epoch(one.get("epoch")), _number(one, "seq", 0)) for name, one in channels.items()}
-    )
-
-
-def _resumed(id: str, timestamp: int, payload: dict[str, Any], foreign: bool) -> Resumed:
-    return Resumed({name: _resume_point(one) for name, one in _channels(payload).items()})
-
-
-def _resume_point(one: dict[str, Any]) -> ResumePoint:
-    missed = None if one.get("missed") is None else _number(one, "missed", 0)
-    point = ResumePoint("", 0, _flag(one, "recovered"), missed)
-    if "epoch" in one or "next" in one:
-        point.epoch, point.next = _epoch(one.get("epoch")), _number(one, "next", 1)
-    return point
-
-
-def _request(id: str, timestamp: int, payload: dict[str, Any], foreign: bool) -> Request:
-    return Request(id, _name(payload, "method"), payload.get("params"))
-
-
-def _reply(id: str, timestamp: int, payload: dict[str, Any], foreign: bool) -> Reply:
-    status = payload.get("status")
-    if status == "ok":
-        return Reply(id, True, payload.get("result"), "", "")
-    if status != "error":
-        raise Malformed("status is neither ok nor error")
-    kind = payload.get("kind", "transient")
-    if kind not in ("fatal", "transient", "invalid"):
-        kind = "transient"
-    return Reply(id, False, None, _text(payload, "error", 1000), kind)
-
-
-def _slow(id: str, timestamp: int, payload: dict[str, Any], foreign: bool) -> Slow:
-    part = payload.get("utilization", 1.0)
-    if isinstance(part, bool) or not isinstance(part, (int, float)) or not 0 <= part <= 1:
-        raise Malformed("utilization is not a part of 1")
-    depth, capacity = (_number(payload, f"queue_{one}", 0, 0) for one in ("depth", "capacity"))
-    return Slow(depth, capacity, float(part))
-
-
-_DECODERS: dict[str, Callable[[str, int, dict[str, Any], bool], Any]] = {
-    "data": _data,
-    "ack": _ack,
-    "nack": _nack,
-    "working": _working,
-    "credit": _grant,
-    "resume": _resume,
-    "resumed": _resumed,
-    "request": _request,
-    "reply": _reply,
-    "slow": _slow,
-}

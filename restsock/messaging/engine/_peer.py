@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from restsock.protocol import CloseCode
+
 from ._credit import Credit, Grants
 from ._inbox import Delivery, Inbox, Line
 from ._outbox import Outbox
@@ -246,7 +248,9 @@ class Peer:
             told.epoch, told.verdict = delivery.epoch, delivery.verdict
             delivery = told
             if len(self.acks) == _MAX_ACKS:
-                self.link.close_soon(1013, "it does not read its acknowledgements")
+                self.link.close_soon(
+                    CloseCode.TRY_AGAIN_LATER, "it does not read its acknowledgements"
+                )
         self.acks.append(delivery)
 
     def list(self, source: Source) -> None:

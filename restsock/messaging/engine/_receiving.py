@@ -6,19 +6,21 @@ told is bounded by its credit, too.
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from typing import TYPE_CHECKING, NamedTuple
+
+from restsock.protocol import CloseCode
 
 from ._inbox import Delivery, Epoch, Inbox, Line
 from ._payloads import Data, Resumed, quoted
-from ._peer import Peer, Sender
+from ._peer import Peer
 from ._queue import Queue
+from ._senders import Senders, new_line
 from ._sending import Sending, parts
 
 if TYPE_CHECKING:
     from ._context import Context, Effects
     from ._outgoing import Outgoing
-    from ._records import InboxKey, Mark
+    from ._records import Mark
 
 __all__ = ["Receiving", "Refusal"]
 
@@ -45,18 +47,15 @@ class Receiving:
     Args:
         context: what the parts of an engine share.
         sending: what goes out.
-
-    Attributes:
-        senders: by name, the one that was connected last at the end.
+        senders: what is remembered.
     """
 
-    def __init__(self, context: Context, sending: Sending) -> None:
+    def __init__(self, context: Context, sending: Sending, senders: Senders) -> None:
         self._context = context
         self._options = context.options
         self._sending = sending
-        self.senders: OrderedDict[str, Sender] = OrderedDict()
-        self._remembered = 0  # epochs and lines
-        self._nowhere = self.new_line("", "")  # where refused messages are
+        self._senders = senders
+        self._nowhere = new_line(context.options, "", "")  # where refused messages are
         # What has come at most once and was not begun when its session ended.
         self._left_over: Queue[Delivery] = Queue(
             messages=context.options.queue_messages,
@@ -64,26 +63,11 @@ class Receiving:
             policy="drop_oldest",
         )
 
-    # --- senders ------------------------------------------------------------------------------
-
-    def sender(self, name: str) -> Sender:
-        """The sender of that name; a new one if there is none yet."""
-        found = self.senders.get(name)
-        if found is None:
-            found = self.senders[name] = Sender(name)
-        return found
-
-    def restore(self, mark: Mark) -> None:
-        """What a sender is known to have sent, from a former run."""
-        inbox = self.sender(mark.sender).inboxes.setdefault(
-            mark.channel, Inbox(mark.sender, mark.channel)
-        )
-        self._keep(inbox, Epoch(*mark.key, mark.upto, mark.seqs))
+    # --- connections --------------------------------------------------------------------------
 
     def connect(self, peer: Peer, now: float) -> None:
         """A peer is connected: it is told what has come of its messages."""
-        peer.sender.peers += 1
-        self.senders.move_to_end(peer.sender.name)
+        self._senders.connected(peer.sender)
         if peer.link.foreign:
             return
         points = []
@@ -96,19 +80,15 @@ class Receiving:
 
     def disconnect(self, peer: Peer) -> None:
         """A peer is not connected any more: what it sends at least once comes again."""
-        sender = peer.sender
-        sender.peers -= 1
         peer.acks.clear()
-        for inbox in sender.inboxes.values():
+        for inbox in peer.sender.inboxes.values():
             for epoch in inbox.epochs.values():
                 if not epoch.idle:
                     epoch.drop(peer)
         for delivery in peer.waiting.clear():
             if isinstance(delivery.line, Line):
                 self._leave_over(delivery, delivery.line)
-        if not sender.peers and (sender.temporary or not (sender.inboxes or sender.lines)):
-            del self.senders[sender.name]
-            self._remembered -= sender.remembered
+        self._senders.disconnected(peer.sender)
 
     def _leave_over(self, delivery: Delivery, line: Line) -> None:
         if delivery.data.reliable:
@@ -120,87 +100,6 @@ class Receiving:
             assert isinstance(other.line, Line)
             other.line.refuse(other)
         self._dropped("disconnected", len(dropped))
-
-    def _inbox(self, sender: Sender, data: Data) -> Inbox | None:
-        """Where a numbered message goes; `None` if that would be too much to remember."""
-        inbox = sender.inboxes.get(data.channel)
-        if inbox is not None and data.epoch in inbox.epochs:
-            if len(inbox.epochs) > 1:
-                inbox.epochs.move_to_end(data.epoch)
-            return inbox
-        if not self._has_room():
-            return None
-        if inbox is None:
-            if len(sender.inboxes) >= self._options.max_channels:
-                return None
-            inbox = sender.inboxes[data.channel] = Inbox(sender.name, data.channel)
-        upto = (data.low or data.seq) - 1
-        self._keep(inbox, Epoch(sender.name, data.channel, data.epoch, upto))
-        return inbox
-
-    def _keep(self, inbox: Inbox, epoch: Epoch) -> None:
-        inbox.epochs[epoch.epoch] = epoch
-        self._remembered += 1
-        if len(inbox.epochs) > self._options.max_epochs:
-            old = next(
-                (one for one in inbox.epochs.values() if one.idle and one is not epoch), None
-            )
-            if old is not None:
-                del inbox.epochs[old.epoch]
-                self._forget(old)
-
-    def _has_room(self) -> bool:
-        """Whether one more may be remembered: if need be, instead of who is away for longest."""
-        if self._remembered < self._options.max_inboxes:
-            return True
-        for sender in self.senders.values():
-            if not sender.peers and sender.idle:
-                del self.senders[sender.name]
-                self._remembered -= len(sender.lines)
-                for inbox in sender.inboxes.values():
-                    for epoch in inbox.epochs.values():
-                        self._forget(epoch)
-                return True
-        return False
-
-    def _forget(self, epoch: Epoch) -> None:
-        self._remembered -= 1
-        self._context.effects.forget.append((epoch.sender, epoch.channel, epoch.epoch))
-        self._context.dirty()
-
-    def knows(self, key: InboxKey) -> bool:
-        """Whether an epoch is remembered; it may have been forgotten before, and come again."""
-        name, channel, epoch = key
-        sender = self.senders.get(name)
-        inbox = None if sender is None else sender.inboxes.get(channel)
-        return inbox is not None and epoch in inbox.epochs
-
-    def _line(self, sender: Sender, channel: str) -> Line | None:
-        line = sender.lines.get(channel)
-        if line is not None:
-            return line
-        if len(sender.lines) >= self._options.max_channels or not self._has_room():
-            return None
-        self._remembered += 1
-        line = sender.lines[channel] = self.new_line(sender.name, channel)
-        return line
-
-    def new_line(self, sender: str, channel: str) -> Line:
-        """A line of a channel."""
-        options = self._options
-        return Line(
-            sender,
-            channel,
-            epochs=options.max_epochs,
-            ids=options.dedup_messages,
-            seconds=options.dedup_seconds,
-        )
-
-    def begin(self, peer: Peer, channel: str, epoch: str, seq: int) -> None:
-        """See `Engine.begin`."""
-        line = self._line(peer.sender, channel)
-        if line is not None:
-            line.begin_epoch(epoch, seq)
 
     # --- messages -----------------------------------------------------------------------------
 
@@ -223,11 +122,11 @@ class Receiving:
             return
         line: Inbox | Line | None
         if data.reliable and data.seq:
-            line = self._inbox(peer.sender, data)
+            line = self._senders.inbox(peer.sender, data)
             if line is not None and data.low:
                 self.skip(line, data.epoch, data.low)
         else:
-            line = self._line(peer.sender, data.channel)
+            line = self._senders.line(peer.sender, data.channel)
         if line is None:
             self._refuse(peer, data, size, Refusal("channels", label="channels"))
             return
@@ -289,7 +188,7 @@ class Receiving:
                 self._release(peer, other.size)
         if peer.link.foreign:
             if dropped and queue.policy == "disconnect":
-                peer.link.close_soon(1013, "the queue of messages is full")
+                peer.link.close_soon(CloseCode.TRY_AGAIN_LATER, "the queue of messages is full")
             if peer.high.passed(queue.level):
                 self._tell_slow(peer, now)
         if delivery.ticket:
@@ -389,7 +288,7 @@ class Receiving:
         self._context.host.work(inbox)
         return missed
 
-    def resumed(self, peer: Peer, resumed: Resumed) -> None:
+    def resumed(self, peer: Peer, resumed: Resumed, now: float) -> None:
         """A sender says where its channels go on."""
         for channel, point in resumed.channels.items():
             inbox = peer.sender.inboxes.get(channel)

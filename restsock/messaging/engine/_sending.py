@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
+from restsock.protocol import CloseCode
+
 from ._entry import Entry
 from ._outbox import Outbox
 from ._outgoing import Outgoing
@@ -160,7 +162,7 @@ class Sending:
             if ticket:
                 peer.list(queue)
             elif queue.policy == "disconnect":
-                peer.link.close_soon(1013, "the queue of messages is full")
+                peer.link.close_soon(CloseCode.TRY_AGAIN_LATER, "the queue of messages is full")
         return ticket > 0
 
     def without(self, name: str, *, connected: bool) -> None:

@@ -16,7 +16,8 @@ except ImportError as exc:
 from ._nats import Nats, NatsReply
 from ._options import NatsOptions
 from ._publisher import CorePublisher, JetStreamPublisher
-from ._subscriber import CoreSubscriber, NatsMessage, PullSubscriber
+from ._subscriber import CoreSubscriber, PullSubscriber
+from ._subscription import NatsMessage
 
 __all__ = [
     "CorePublisher",

@@ -15,19 +15,17 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, TypeAlias, cast
-from urllib.parse import unquote, urlsplit
+from typing import Any, TypeAlias
+from urllib.parse import unquote
 
-import yaml
 from jsonschema.exceptions import ValidationError as SchemaError
-from jsonschema_path.loaders import JsonschemaSafeLoader
 
 from restsock._exceptions import SpecError
-from restsock._strict_json import MAX_DIGITS, NotJSON, read_json
 
-from ._checking import FILES, check_document, check_patterns
+from ._checking import check_document, check_patterns
 from ._parameters import Parameter
 from ._problems import explained
+from ._reading import Bundle, check_shape, decode, first_line, read_file
 from ._routes import Match, Operation, Routes
 from ._work import TooMuchWork, spend, within
 
@@ -38,15 +36,10 @@ METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace", 
 
 _VERSION = re.compile(r"3\.[012](\.\d+)?(-.+)?")
 
-# Far more than any API needs. Parsed, a document takes about ten times its size.
-_MAX_SIZE = 32 * 1024 * 1024
 MAX_PEER_SIZE = 4 * 1024 * 1024
 """The largest document from a peer, in bytes."""
 PEER_SECONDS = 20.0
-"""Seconds of processor time to parse and check it: a plain megabyte takes half of that."""
-_MAX_NODES = 500_000  # values in it, and as many names
-_MAX_DEPTH = 100
-_MAXFILES = 200
+"""Processor time for reading and checking it: a plain megabyte takes half of it."""
 _MAX_REFS = 100
 
 # Keywords beside a `$ref` that change nothing.
@@ -210,14 +203,14 @@ def load(spec: SpecLike, *, check: bool = True) -> Document:
     if isinstance(spec, Document):
         return spec
     if isinstance(spec, Mapping):
-        mapping = _Bundle(None).bundled(spec, source="the mapping")
+        mapping = Bundle(None).bundled(spec, source="the mapping")
         return Document(mapping, source="a mapping", check=check)
     if not isinstance(spec, (str, os.PathLike)):
         raise TypeError(
             f"an OpenAPI document is the name of a file, a mapping or a Document, not {spec!r}"
         )
     path = Path(spec)
-    mapping = _Bundle(path).bundled(_read_file(path), source=str(path))
+    mapping = Bundle(path).bundled(read_file(path), source=str(path))
     return Document(mapping, source=str(path), check=check)
 
 
@@ -234,9 +227,9 @@ def parse(data: bytes, *, source: str) -> Document:
         raise SpecError(f"{source} is larger than {MAX_PEER_SIZE} bytes")
     try:
         with within(PEER_SECONDS):
-            decoded = _decode(data, source, aliases=False)
-            _check_shape(decoded, source)
-            mapping = _Bundle(None).bundled(decoded, source=source)
+            decoded = decode(data, source, aliases=False)
+            check_shape(decoded, source)
+            mapping = Bundle(None).bundled(decoded, source=source)
             return Document(mapping, source=source)
     except TooMuchWork as exc:
         raise SpecError(f"{source} {exc}") from None
@@ -244,138 +237,6 @@ def parse(data: bytes, *, source: str) -> Document:
         raise
     except Exception as exc:  # the peer must not choose the type of an unforeseen error
         raise SpecError(f"{source}: {type(exc).__name__} while it was read") from exc
-
-
-# --- reading ----------------------------------------------------------------------------------
-
-
-def _read_file(path: Path) -> Any:
-    try:
-        if path.stat().st_size > _MAX_SIZE:
-            raise SpecError(f"{path} is larger than {_MAX_SIZE} bytes")
-        data = path.read_bytes()
-    except OSError as exc:
-        raise SpecError(f"cannot read {path}: {exc.strerror}") from exc
-    return _decode(data, str(path), aliases=True)
-
-
-def _check_yaml(data: bytes, source: str, *, aliases: bool) -> None:
-    """Raises `SpecError` for YAML that exceeds a limit, before any value is made."""
-    depth = 0
-    for event in yaml.parse(data, cast("Any", JsonschemaSafeLoader)):
-        spend(2)
-        if isinstance(event, yaml.CollectionStartEvent):
-            depth += 1
-            if depth > _MAX_DEPTH:
-                raise SpecError(f"{source} is nested more than {_MAX_DEPTH} deep")
-        elif isinstance(event, yaml.CollectionEndEvent):
-            depth -= 1
-        elif isinstance(event, yaml.AliasEvent) and not aliases:
-            raise SpecError(f"{source}: YAML aliases are not taken from a peer")
-        elif isinstance(event, yaml.ScalarEvent) and _is_long_number(event):
-            raise SpecError(f"{source} has a number of more than {MAX_DIGITS} digits")
-
-
-def _is_long_number(event: yaml.ScalarEvent) -> bool:
-    # Its conversion takes quadratic time.
-    plain = event.style in (None, "")
-    return plain and len(event.value) > MAX_DIGITS and not event.value.strip("0123456789_:.+-")
-
-
-def _decode(data: bytes, source: str, *, aliases: bool) -> Any:
-    try:
-        if data.lstrip()[:1] == b"{":
-            return read_json(data)
-        _check_yaml(data, source, aliases=aliases)
-        loaded = yaml.load(data, cast("Any", JsonschemaSafeLoader))  # noqa: S506  # a SafeLoader
-        # As in JSON, all keys become strings, also `200:`.
-        return read_json(json.dumps(loaded))
-    except NotJSON as exc:
-        raise SpecError(f"{source} is neither JSON nor YAML: it {exc}") from None
-    except (ValueError, TypeError, RecursionError, yaml.YAMLError) as exc:
-        raise SpecError(f"{source} is neither JSON nor YAML: {_first_line(exc)}") from exc
-
-
-def _check_shape(decoded: Any, source: str) -> None:
-    """Checks the limits on depth and number of values, level by level."""
-    level = [decoded]
-    number = 0
-    for _ in range(_MAX_DEPTH):
-        number += len(level)
-        spend(len(level))
-        if number > _MAX_NODES:
-            raise SpecError(f"{source} has more than {_MAX_NODES} values")
-        level = [
-            inner
-            for node in level
-            if isinstance(node, (dict, list))
-            for inner in (node.values() if isinstance(node, dict) else node)
-        ]
-        if not level:
-            return
-    raise SpecError(f"{source} is nested more than {_MAX_DEPTH} deep")
-
-
-class _Bundle:
-    """Merges a document and the files that it refers to into one mapping.
-
-    Args:
-        path: The file of the document; `None` if it is not a file, and may not refer to others.
-    """
-
-    def __init__(self, path: Path | None) -> None:
-        self._root = None if path is None else path.resolve()
-        self._names: dict[Path, str] = {}
-        self._files: dict[str, Any] = {}
-
-    def bundled(self, mapping: Any, *, source: str) -> dict[str, Any]:
-        if not isinstance(mapping, Mapping):
-            raise SpecError(f"{source} is no OpenAPI document, but {type(mapping).__name__}")
-        try:
-            bundled: dict[str, Any] = self._copy(mapping, self._root, "")
-        except RecursionError:
-            raise SpecError(f"{source} is nested too deeply") from None
-        if self._files:
-            bundled[FILES] = self._files
-        return bundled
-
-    def _copy(self, node: Any, path: Path | None, prefix: str) -> Any:
-        if isinstance(node, Mapping):
-            copied = {str(key): self._copy(value, path, prefix) for key, value in node.items()}
-            ref = copied.get("$ref")
-            if isinstance(ref, str):
-                copied["$ref"] = self._local(ref, path, prefix)
-            discriminator = copied.get("discriminator")
-            if isinstance(discriminator, dict) and isinstance(discriminator.get("mapping"), dict):
-                names = discriminator["mapping"]
-                for key, value in names.items():
-                    if isinstance(value, str) and re.search(r"[#/:]", value):  # not just a name
-                        names[key] = self._local(value, path, prefix)
-            return copied
-        if isinstance(node, (list, tuple)):
-            return [self._copy(item, path, prefix) for item in node]
-        return node
-
-    def _local(self, ref: str, path: Path | None, prefix: str) -> str:
-        """The same reference within the merged mapping."""
-        url = urlsplit(ref)
-        if not (url.scheme or url.netloc or url.path or url.query):
-            return f"#{prefix}{url.fragment}" if url.fragment or prefix else ref
-        if url.scheme or url.netloc or url.query:
-            raise SpecError(f"a reference to a URL is not followed: {ref!r}")
-        if path is None or self._root is None:
-            raise SpecError(f"a reference to a file, in a document that is not a file: {ref!r}")
-        target = (path.parent / unquote(url.path)).resolve()
-        if target == self._root:
-            return f"#{url.fragment}"
-        name = self._names.get(target)
-        if name is None:
-            if len(self._names) >= _MAXFILES:
-                raise SpecError(f"more than {_MAXFILES} files")
-            name = self._names[target] = str(len(self._names))
-            self._files[name] = None  # a placeholder while the file is being read
-            self._files[name] = self._copy(_read_file(target), target, f"/{FILES}/{name}")
-        return f"#/{FILES}/{name}{url.fragment}"
 
 
 # --- checking ---------------------------------------------------------------------------------
@@ -401,7 +262,7 @@ def _check(mapping: Mapping[str, Any], version: tuple[int, int], source: str) ->
         raise SpecError(f"{source}: schemas refer to each other in a ring, or too deeply") from None
     except SchemaError as exc:
         where, words = explained(exc)
-        raise SpecError(f"{source}: not valid at {where}: {words or _first_line(exc)}") from exc
+        raise SpecError(f"{source}: not valid at {where}: {words or first_line(exc)}") from exc
     except Exception as exc:  # unresolvable references have many types
         # Their messages quote the whole document.
         ref = getattr(exc, "ref", None)
@@ -426,9 +287,3 @@ def _bases(servers: Any) -> Iterator[str]:
             # Not `urlsplit`: a template may not be a valid URL.
             path = re.sub(r"^(?:[A-Za-z][A-Za-z0-9+.-]*:)?//[^/]*", "", choice).partition("?")[0]
             yield "/" + path.strip("/") if path.strip("/") else ""
-
-
-def _first_line(error: BaseException) -> str:
-    message = str(getattr(error, "message", error)).strip()
-    first = message.splitlines()[0] if message else type(error).__name__
-    return first if len(first) <= 200 else first[:200] + "…"

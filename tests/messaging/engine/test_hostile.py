@@ -139,7 +139,7 @@ def test_endless_gaps_are_remembered_up_to_a_bound(ordered: bool) -> None:
 
     for number in range(12_000):
         attack(number)
-    inbox = node.engine._receiving.senders["evil"].inboxes["c"]
+    inbox = node.engine._senders._senders["evil"].inboxes["c"]
     [epoch] = inbox.epochs.values()
     assert len(epoch._done) <= 10_000
     assert len(attacker.peer.waiting) <= 8
@@ -157,7 +157,7 @@ def test_refusals_that_are_never_sent_again_are_bounded_too() -> None:
             node.finish(delivery, Refusal("no"))
         node.settle()
         attacker.wire.sent.clear()
-    [epoch] = node.engine._receiving.senders["evil"].inboxes["c"].epochs.values()
+    [epoch] = node.engine._senders._senders["evil"].inboxes["c"].epochs.values()
     assert len(epoch._failed) <= 10_000
 
 
@@ -187,7 +187,7 @@ def test_channels_and_epochs_are_bounded() -> None:
         attacker.wire.sent.clear()
 
     assert grows(node, attack) < 2000
-    sender = node.engine._receiving.senders["evil"]
+    sender = node.engine._senders._senders["evil"]
     assert 10 < len(sender.inboxes) <= 20
     assert 10 < len(sender.lines) <= 20
     assert sender.remembered <= 40
@@ -210,7 +210,7 @@ def test_names_are_bounded_and_the_honest_that_are_here_are_not_forgotten() -> N
         node.engine.detach(attacker.peer, node.now)
 
     assert grows(node, attack) < 2000
-    assert len([one for one in node.engine._receiving.senders.values() if one.inboxes]) <= 40
+    assert len([one for one in node.engine._senders._senders.values() if one.inboxes]) <= 40
     honest.data()
     assert node.engine.counters.duplicate == 1
     assert len(node.kept.marks) <= 40
