@@ -1,12 +1,12 @@
 """What a client and a server have in common.
 
-- `_lifecycle`: their states, and the block of code that they live in.
-- `_endpoint`: what else either has; `_adapter`: what requests and httpx get of either.
-- `_alike`: arguments and descriptions that the APIs beside that for trio take from it.
-- `_entered`: one of them on the background loop, for those APIs.
+- `_lifecycle`: their states, and the context manager that runs them.
+- `_endpoint`: what else they share; `_adapter`: adapters for requests and httpx.
+- `_alike`: the APIs for threads and asyncio take arguments and docstrings from the one for trio.
+- `_entered`: a client or server on the background loop, for those APIs.
 - `_views`: a connection and a WebSocket, as those APIs show them; `_blocking_websocket`: the latter
   for threads.
-- `_counters`: the numbers of all their connections together; `_statistics`: of each, for a program.
+- `_counters`: counters over all their connections; `_statistics`: what a program sees of them.
 - `_pending_requests`: requests that wait for a connection.
 - `_signals`: graceful shutdown on SIGTERM and SIGINT.
 - `_socket_options`: applies `SocketOptions` to sockets.

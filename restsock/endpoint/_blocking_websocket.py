@@ -17,7 +17,7 @@ __all__ = ["BlockingClientWebSocket", "BlockingWebSocket"]
 
 
 class BlockingWebSocket(WebSocketView):
-    """A WebSocket for threads, which lives on a loop of trio.
+    """A WebSocket for threads, which runs on a trio loop.
 
     The loop answers pings. Any number of threads may send, and several may receive: each message
     goes to one of them.

@@ -82,8 +82,8 @@ class WebSocketView:
     """What is known of a WebSocket, which lives on a loop of trio.
 
     Args:
-        websocket: On the loop.
-        portal: To the loop.
+        websocket: The WebSocket on the loop.
+        portal: The way to the loop.
     """
 
     def __init__(self, websocket: OpenWebSocket, portal: LoopPortal) -> None:
@@ -92,16 +92,16 @@ class WebSocketView:
 
     @property
     def headers(self) -> Headers:
-        """Name and value pairs of the peer's part of the opening handshake."""
+        """The fields of the peer's part of the opening handshake, as pairs of name and value."""
         return self._websocket.headers
 
     def header(self, name: str, default: str | None = None) -> str | None:
-        """The value of one of them; the first one's, when it is repeated."""
+        """The value of a header field, or `default`. Of a repeated field, the first value."""
         return self._websocket.header(name, default)
 
     @property
     def subprotocol(self) -> str | None:
-        """The one that was chosen; `None` without one."""
+        """The subprotocol that was chosen, or `None`."""
         return self._websocket.subprotocol
 
     @property

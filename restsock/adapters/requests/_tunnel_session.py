@@ -26,7 +26,7 @@ _long_way = cast("Any", requests.Session)  # the stubs leave out the types of so
 
 
 class _Environment(threading.local):
-    """Whether this thread is at work on the URL of a tunnel."""
+    """Whether this thread is handling the URL of a tunnel."""
 
     hidden = False
 
@@ -90,10 +90,10 @@ class TunnelSession(requests.Session):
             _environment.hidden = before
 
     def get_adapter(self, url: str) -> BaseAdapter:
-        """As in requests; a mounted tunnel has all spellings of its URL.
+        """As in requests, but a mounted tunnel also gets other spellings of its URL.
 
-        `http://edge-1:80/`, `http://user@edge-1/` and `http://edge-1./` begin with
-        `http://edge-1/`, when a `TunnelAdapter` is mounted there.
+        `http://edge-1:80/`, `http://user@edge-1/` and `http://edge-1./` match `http://edge-1/` if a
+        `TunnelAdapter` is mounted there.
         """
         lower = url.lower()
         spelled = None
@@ -113,15 +113,15 @@ class TunnelSession(requests.Session):
             url = url.decode("latin-1")
         try:
             return isinstance(self.get_adapter(str(url).lstrip()), TunnelAdapter)
-        except Exception:  # noqa: BLE001  # whatever is wrong with the URL, requests says it better
+        except Exception:  # noqa: BLE001  # requests raises the better error for a wrong URL
             return False
 
 
 def _spelled(url: str) -> str:
-    """A URL, in lower case, without user, default port and the dot of a complete name.
+    """A URL in lower case, without userinfo, default port and the final dot of the host.
 
-    A prefix that ends within its authority stays as it is: `http://edge-1` is one of
-    `http://edge-10/`, too.
+    A prefix that ends within its authority stays unchanged: `http://edge-1` is also a prefix of
+    `http://edge-10/`.
     """
     match = _AUTHORITY.match(url)
     if match is None:

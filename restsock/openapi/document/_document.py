@@ -39,7 +39,7 @@ _VERSION = re.compile(r"3\.[012](\.\d+)?(-.+)?")
 MAX_PEER_SIZE = 4 * 1024 * 1024
 """The largest document from a peer, in bytes."""
 PEER_SECONDS = 20.0
-"""Processor time for reading and checking it: a plain megabyte takes half of it."""
+"""Seconds of processor time to parse and check it: a plain megabyte takes half of that."""
 _MAX_REFS = 100
 
 # Keywords beside a `$ref` that change nothing.

@@ -39,7 +39,7 @@ def read_file(path: Path) -> Any:
 
 
 def _check_yaml(data: bytes, source: str, *, aliases: bool) -> None:
-    """Raises `SpecError` for YAML that exceeds a bound, before anything is made of it."""
+    """Raises `SpecError` for YAML that exceeds a limit, before any value is made."""
     depth = 0
     for event in yaml.parse(data, cast("Any", JsonschemaSafeLoader)):
         spend(2)
@@ -56,7 +56,7 @@ def _check_yaml(data: bytes, source: str, *, aliases: bool) -> None:
 
 
 def _is_long_number(event: yaml.ScalarEvent) -> bool:
-    # The conversion of one takes the square of its length.
+    # Its conversion takes quadratic time.
     plain = event.style in (None, "")
     return plain and len(event.value) > MAX_DIGITS and not event.value.strip("0123456789_:.+-")
 
@@ -68,7 +68,7 @@ def decode(data: bytes, source: str, *, aliases: bool) -> Any:
             return read_json(data)
         _check_yaml(data, source, aliases=aliases)
         loaded = yaml.load(data, cast("Any", JsonschemaSafeLoader))  # noqa: S506  # a SafeLoader
-        # As JSON would have it: keys are strings, `200:` among them.
+        # As in JSON, all keys become strings, also `200:`.
         return read_json(json.dumps(loaded))
     except NotJSON as exc:
         raise SpecError(f"{source} is neither JSON nor YAML: it {exc}") from None
@@ -97,10 +97,10 @@ def check_shape(decoded: Any, source: str) -> None:
 
 
 class Bundle:
-    """Makes one mapping of a document and the files that it refers to.
+    """Merges a document and the files that it refers to into one mapping.
 
     Args:
-        path: of the document's file; `None` if it is no file, and may not refer to others.
+        path: The file of the document; `None` if it is not a file, and may not refer to others.
     """
 
     def __init__(self, path: Path | None) -> None:
@@ -138,14 +138,14 @@ class Bundle:
         return node
 
     def _local(self, ref: str, path: Path | None, prefix: str) -> str:
-        """The same reference, into the one mapping."""
+        """The same reference within the merged mapping."""
         url = urlsplit(ref)
         if not (url.scheme or url.netloc or url.path or url.query):
             return f"#{prefix}{url.fragment}" if url.fragment or prefix else ref
         if url.scheme or url.netloc or url.query:
             raise SpecError(f"a reference to a URL is not followed: {ref!r}")
         if path is None or self._root is None:
-            raise SpecError(f"a reference to a file, from what is no file: {ref!r}")
+            raise SpecError(f"a reference to a file, in a document that is not a file: {ref!r}")
         target = (path.parent / unquote(url.path)).resolve()
         if target == self._root:
             return f"#{url.fragment}"
@@ -154,7 +154,7 @@ class Bundle:
             if len(self._names) >= _MAX_FILES:
                 raise SpecError(f"more than {_MAX_FILES} files")
             name = self._names[target] = str(len(self._names))
-            self._files[name] = None  # keeps its place, while it is being read
+            self._files[name] = None  # a placeholder while the file is being read
             self._files[name] = self._copy(read_file(target), target, f"/{FILES}/{name}")
         return f"#/{FILES}/{name}{url.fragment}"
 
