@@ -57,7 +57,7 @@ def test_what_readers_take_for_different_things(data: bytes, words: str) -> None
 
 
 @pytest.mark.parametrize("data", [b"", b"hello", b"{", b"[1,]", b"\xff", b"{'a': 1}"])
-def test_what_nobody_takes_for_json_is_told_apart(data: bytes) -> None:
+def test_text_that_no_parser_accepts_is_a_syntax_error(data: bytes) -> None:
     with pytest.raises(NoSyntax):
         read_json(data)
 

@@ -33,7 +33,7 @@ class AsyncExchange(Inbox, RawFeed):
     end it, call `close()`.
 
     Attributes:
-        exchange: what is driven.
+        exchange: What is driven.
     """
 
     def __init__(self, exchange: Exchange, *, limit: int) -> None:
@@ -98,13 +98,13 @@ class AsyncExchange(Inbox, RawFeed):
         """Waits for a stream.
 
         Args:
-            timeout: seconds.
+            timeout: Seconds.
 
         Raises:
-            RequestTimeout: there was none in time; the request was taken back, and has not run.
-            PeerNotFound: the same, and the peer was never there.
-            PeerUnavailable: the same, and the peer is away.
-            RestsockError: what the exchange failed with.
+            RequestTimeout: There was none in time; the request was taken back, and has not run.
+            PeerNotFound: The same, and the peer was never there.
+            PeerUnavailable: The same, and the peer is away.
+            RestsockError: What the exchange failed with.
         """
         self._start_by = math.inf if timeout is None else trio.current_time() + timeout
         await self._wait_for_stream(f"no connection with a free stream within {timeout} s")
@@ -125,12 +125,12 @@ class AsyncExchange(Inbox, RawFeed):
         """Waits for the final response head, or the 101.
 
         Args:
-            interim: whether to give informational heads too, one by one.
+            interim: Whether to give informational heads too, one by one.
 
         Raises:
-            RequestTimeout: the peer did not start on it, and there was no other stream within the
+            RequestTimeout: The peer did not start on it, and there was no other stream within the
                 time that `wait_started` was given; phase "connect".
-            RestsockError: what the exchange failed with.
+            RestsockError: What the exchange failed with.
         """
         while True:
             while self._heads:
@@ -147,7 +147,7 @@ class AsyncExchange(Inbox, RawFeed):
         """Waits for body bytes and takes them, as they came; `b""` at the end.
 
         Raises:
-            RestsockError: what the exchange failed with, after what had come before.
+            RestsockError: What the exchange failed with, after what had come before.
         """
         while (data := self.receive_nowait()) is None:
             await self._wait()
@@ -159,7 +159,7 @@ class AsyncExchange(Inbox, RawFeed):
         """Takes body bytes that are there; `b""` at the end, `None` when there are none now.
 
         Raises:
-            RestsockError: what the exchange failed with, after what had come before.
+            RestsockError: What the exchange failed with, after what had come before.
         """
         data = self.take()
         if data:
@@ -180,7 +180,7 @@ class AsyncExchange(Inbox, RawFeed):
         """Sends body bytes. Look at `write_paused` before sending more.
 
         Raises:
-            LocalProtocolError: a body is not due here, or is longer than announced.
+            LocalProtocolError: A body is not due here, or is longer than announced.
         """
         if not self.stopped:
             with self.exchange.batch():
@@ -193,7 +193,7 @@ class AsyncExchange(Inbox, RawFeed):
             Whether the peer may still want more: no when it said so, or when the exchange failed.
 
         Raises:
-            LocalProtocolError: a body is not due here, or is longer than announced.
+            LocalProtocolError: A body is not due here, or is longer than announced.
         """
         await trio.lowlevel.checkpoint_if_cancelled()
         self.send_nowait(data)

@@ -1,4 +1,4 @@
-"""`ClientWebSocket`: a WebSocket of the side that has asked for it."""
+"""`ClientWebSocket`: the client end of a WebSocket."""
 
 from __future__ import annotations
 
@@ -16,28 +16,30 @@ __all__ = ["ClientWebSocket"]
 
 
 class ClientWebSocket(OpenWebSocket):
-    """A WebSocket of the side that has asked for it, after the other one has accepted it.
+    """The client end of a WebSocket that the server has accepted.
 
-    To an app of the peer (see `Requester.websocket`), or to any server (`restsock.websockets`).
+    The server is an app of the peer (see `Requester.websocket`), or any server
+    (`restsock.websockets`).
 
-    Any number of tasks of one loop may send, and several may receive: each message goes to one.
+    Any number of tasks of one loop may send, and several may receive: each message goes to one of
+    them.
 
     Attributes:
-        headers: those of the 101.
-        subprotocol: the one that the app or the server has chosen; `None` without one.
+        headers: The header fields of the 101.
+        subprotocol: The subprotocol that the app or the server has chosen, or `None`.
     """
 
     @classmethod
     def to_app(
         cls, raw: RawBytes, headers: Headers, subprotocol: str | None, options: Options
     ) -> ClientWebSocket:
-        """One to an app of the peer.
+        """Makes a WebSocket to an app of the peer.
 
         Args:
-            raw: the exchange that was upgraded.
-            headers: of the 101.
-            subprotocol: the one that the app has chosen.
-            options: of this side.
+            raw: The upgraded exchange.
+            headers: The header fields of the 101.
+            subprotocol: The subprotocol that the app has chosen.
+            options: The options of this side.
         """
         limits = options.limits
         return cls(

@@ -69,13 +69,13 @@ class Connection(Requester):
     Order of calls: `run()`; or `begin()` and, whenever it asks for it, `run_tasks()`.
 
     Attributes:
-        id: the same at both ends.
-        name: what the dialer calls itself, at both ends; `None` when it has no name.
-        metadata: what the dialer told, at both ends.
-        peer: where the other end is.
-        principal: whom authentication has found the peer to be; `None` without authentication.
-        lane: the way of messages, if there is one.
-        multiplexer: carries the exchanges on it.
+        id: The same at both ends.
+        name: What the dialer calls itself, at both ends; `None` when it has no name.
+        metadata: What the dialer told, at both ends.
+        peer: Where the other end is.
+        principal: Whom authentication has found the peer to be; `None` without authentication.
+        lane: The way of messages, if there is one.
+        multiplexer: Carries the exchanges on it.
     """
 
     # Thousands of connections may be idle; without slots each would carry 1.5 KiB of dictionary.
@@ -243,7 +243,7 @@ class Connection(Requester):
         """Carries exchanges until the connection ends. To be called once.
 
         Args:
-            handler: serves the peer's requests, and is running; without one they get a 503.
+            handler: Serves the peer's requests, and is running; without one they get a 503.
 
         Returns:
             How it ended. No error but cancellation comes out; it closes the socket without a word.
@@ -263,8 +263,8 @@ class Connection(Requester):
         """Carries exchanges from now on. On the loop; to be called once.
 
         Args:
-            handler: as for `run`.
-            need: is called with this connection, on the loop, when there is a first task. The
+            handler: As for `run`.
+            need: Is called with this connection, on the loop, when there is a first task. The
                 owner runs `run_tasks()` once for that; with the last task this returns.
         """
         self.exchange_table.handler = handler
@@ -287,7 +287,7 @@ class Connection(Requester):
             Whether it has ended.
 
         Raises:
-            Exception: a bug. The connection has ended, with 1011.
+            Exception: A bug. The connection has ended, with 1011.
         """
         over = True
         try:
@@ -325,10 +325,10 @@ class Connection(Requester):
 
         Args:
             code: 1000 ends the peer's client for good, 1001 lets it dial again.
-            reason: at most 123 bytes of UTF-8 reach the peer.
+            reason: At most 123 bytes of UTF-8 reach the peer.
 
         Raises:
-            ValueError: the code cannot be sent.
+            ValueError: The code cannot be sent.
 
         If cancelled, the closing goes on without this.
         """
@@ -347,17 +347,17 @@ class Connection(Requester):
         If cancelled, it closes without waiting for what is in flight.
 
         Args:
-            grace: seconds that this may take, before what is left fails with `ConnectionClosed`;
+            grace: Seconds that this may take, before what is left fails with `ConnectionClosed`;
                 `None` is `Timeouts.grace`.
             code: 1001 and 1012 let the peer's client dial again, which it does right away; 1000
                 ends it for good.
-            reason: at most 123 bytes of UTF-8 reach the peer.
+            reason: At most 123 bytes of UTF-8 reach the peer.
 
         Returns:
             How it ended.
 
         Raises:
-            ValueError: the code cannot be sent.
+            ValueError: The code cannot be sent.
         """
         self.drain_soon(code, reason)
         try:
@@ -371,7 +371,7 @@ class Connection(Requester):
         """Begins to close; returns at once. `run()` returns when it is done.
 
         Raises:
-            ValueError: the code cannot be sent.
+            ValueError: The code cannot be sent.
         """
         check_close_code(code)
         with self.lock:
@@ -386,7 +386,7 @@ class Connection(Requester):
         last of it the connection is closed. There is no end to the time that this may take.
 
         Raises:
-            ValueError: the code cannot be sent.
+            ValueError: The code cannot be sent.
         """
         check_close_code(code)
         with self.lock:

@@ -1,4 +1,4 @@
-"""Requests that come in, for apps that are functions."""
+"""Incoming requests, for apps that are functions."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ __all__ = ["Request"]
 
 
 class Request(Fields, Body):
-    """A request that came in, for an app that is a coroutine function.
+    """An incoming request, for an app that is a coroutine function.
 
-    Its body is read by `read()` or by iterating, once.
+    Read its body with `read()`, or by iterating, once.
 
     Attributes:
-        method: in capitals.
-        target: path and query, as sent.
-        path: percent-decoded.
-        query: after the "?", as sent.
-        headers: name and value pairs, as sent.
-        scheme: `"http"` or `"https"`: of the caller's URL, which is the caller's claim; whether
-            the connection has TLS when the caller does not say. `connection.peer.tls` is the fact.
-        connection: what it came over: `name`, `id` and `metadata` tell the peer.
-        trailers: what came after the body, once it is read.
+        method: The method, in capitals.
+        target: Path and query, as sent.
+        path: The path, percent-decoded.
+        query: The query after the "?", as sent.
+        headers: The header fields, as pairs of name and value, as sent.
+        scheme: `"http"` or `"https"`: the scheme of the caller's URL, as the caller claims; if the
+            caller does not say, it depends on TLS. `connection.peer.tls` is the fact.
+        connection: The connection; its `name`, `id` and `metadata` describe the peer.
+        trailers: The trailers, once the body is read.
     """
 
     def __init__(self, head: RequestHead, body: BodySource, connection: Carrier) -> None:
@@ -46,18 +46,18 @@ class Request(Fields, Body):
         self._body = body
 
     async def read(self) -> bytes:
-        """The whole body, of any size: bound it by iterating when the peer is not trusted.
+        """Reads the whole body, of any size. If the peer is not trusted, iterate with a limit.
 
         Raises:
-            RestsockError: the request broke off; its caller no longer waits for an answer.
+            RestsockError: The request broke off; its caller no longer waits for a response.
         """
         return b"".join([data async for data in self])
 
     async def json(self) -> Any:
-        """The body as JSON.
+        """Reads the body as JSON.
 
         Raises:
-            ValueError: it is not.
-            RestsockError: as with `read`.
+            ValueError: The body is not JSON.
+            RestsockError: As for `read`.
         """
         return json.loads(await self.read())

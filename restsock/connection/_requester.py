@@ -27,9 +27,9 @@ class Requester(AsyncRequests):
     """The calling side, for the trio loop. Threads come in through `ThreadExchange`.
 
     Attributes:
-        token: of the loop that it belongs to.
-        options: limits and time-outs.
-        instrument: is told of what happens; `None` without one.
+        token: Of the loop that it belongs to.
+        options: Limits and time-outs.
+        instrument: Is told of what happens; `None` without one.
     """
 
     __slots__ = ()

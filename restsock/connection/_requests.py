@@ -50,11 +50,11 @@ class AsyncRequests(ABC):
 
     @abstractmethod
     def _submitter(self) -> Submitter:
-        """What carries them."""
+        """The sender of the requests."""
 
     @abstractmethod
     def _open_exchange(self, head: RequestHead, *, body: bytes = b"", end: bool) -> TaskExchange:
-        """Sends a request from the loop at hand. Does not wait."""
+        """Sends a request from the current loop. Does not wait."""
 
     async def request(
         self,
@@ -68,24 +68,26 @@ class AsyncRequests(ABC):
     ) -> Response:
         """Sends a request and reads the whole response.
 
-        What the peer provably did not start on is sent again, whatever the method, for as long as
-        `Timeouts.connect`: after a pause if the peer refused it, on the next connection if this
-        one is ending. A body in pieces can be sent again until more than 64 KiB of it have left.
-        What may have run is never sent again.
+        A request that the peer provably did not start is sent again automatically, whatever the
+        method, within `Timeouts.connect`: after a pause if the peer refused it, or on the next
+        connection if this one is ending. A body in pieces can be sent again until more than 64 KiB
+        of it were sent. A request that may have run is never sent again.
 
         Args:
-            method: in capitals.
-            target: path and query, percent-encoded; it begins with "/".
-            headers: fields; Host and Content-Length are added when they are missing.
-            body: at once, or in pieces as they come.
-            timeout: seconds for all of it; `None` leaves it to the connection's heartbeat.
-            scheme: `"http"` or `"https"`, of the URL that the target was taken from: the app makes
-                absolute links and cookies by it. By default the app goes by whether the connection
-                has TLS.
+            method: The method, in capitals.
+            target: Path and query, percent-encoded; it begins with "/".
+            headers: Header fields; Host and Content-Length are added if they are missing.
+            body: The whole body, or an iterable of pieces.
+            timeout: Seconds for the whole request. With `None` only the connection's heartbeat
+                limits it.
+            scheme: `"http"` or `"https"`: the scheme of the URL from which the target was taken,
+                which the app needs for absolute links and cookies. By default it depends on whether
+                the connection uses TLS.
 
         Raises:
-            RequestTimeout: it took longer. The stream was reset.
-            RestsockError: see the tree; `may_have_run` says whether a retry is safe.
+            RequestTimeout: It took longer. The stream was reset. A retry is safe if `may_have_run`
+                is false.
+            RestsockError: It failed. A retry is safe if `may_have_run` is false.
 
         If cancelled, the stream is reset and the peer's app learns of it.
         """
@@ -127,19 +129,19 @@ class AsyncRequests(ABC):
         body: bytes | str | AsyncIterable[bytes] = b"",
         scheme: str | None = None,
     ) -> AbstractAsyncContextManager[StreamedResponse]:
-        """Sends a request; its block runs once the response head is there.
+        """Sends a request; its block runs once the response head has arrived.
 
-        The arguments are those of `request`, and so is what is sent again. There is no `timeout`:
-        bound the block instead. If it is cancelled, or left before the end of the body, the stream
-        is reset and the peer's app learns of it.
+        The arguments are those of `request`, and requests are sent again as by `request`. There is
+        no `timeout`: limit the time of the block instead. If it is cancelled, or left before the
+        end of the body, the stream is reset and the peer's app learns of it.
 
-        The body is read by iterating over the response. After a 101 the same response carries raw
-        bytes, and `send()` goes the other way. A body in pieces goes on being sent while the block
-        runs.
+        Iterate over the response to read the body. After a 101 this yields raw bytes, and `send()`
+        sends them. A request body in pieces continues to be sent while the block runs.
 
         Raises:
-            RequestTimeout: no connection with a free stream within `timeouts.connect`.
-            RestsockError: see the tree; `may_have_run` says whether a retry is safe.
+            RequestTimeout: No connection with a free stream within `timeouts.connect`. A retry is
+                safe.
+            RestsockError: It failed. A retry is safe if `may_have_run` is false.
         """
         connect = self._submitter().timeouts.connect
         return self._open(method, target, headers, body, scheme, connect)
@@ -160,29 +162,29 @@ class AsyncRequests(ABC):
                 await websocket.send("hello")
                 async for message in websocket: ...
 
-        Leaving the block closes it with 1000, by an exception with 1011, and waits for the app's
-        half of the closing handshake, for at most `Timeouts.close`. A cancellation resets the
+        Leaving the block closes it with 1000, or with 1011 after an exception, and waits for the
+        app's half of the closing handshake, at most `Timeouts.close`. A cancellation resets the
         stream, and the app learns of it (1006).
 
-        It is one stream among the others: neither it nor its messages hold up requests. A drain
-        waits for it like for any request, up to `Timeouts.grace`. A WebSocket is never opened again
-        by itself.
+        It is an ordinary stream: its messages do not delay requests. A drain waits for it as for
+        any request, up to `Timeouts.grace`. A WebSocket is never reopened automatically.
 
         Args:
-            target: path and query, percent-encoded; it begins with "/".
-            subprotocols: those that this side speaks, the best one first.
-            headers: further fields.
-            timeout: seconds until the app has accepted it; `None` leaves that to the connection's
-                heartbeat. (A connection has to come within `Timeouts.connect` in either case.)
-            scheme: as of `request`: with `"https"` the app sees `wss`.
+            target: Path and query, percent-encoded; it begins with "/".
+            subprotocols: The subprotocols of this side, in order of preference.
+            headers: Additional header fields.
+            timeout: Seconds until the app has accepted it. With `None` only the connection's
+                heartbeat limits it. In either case there must be a connection within
+                `Timeouts.connect`.
+            scheme: As for `request`; with `"https"` the app sees `wss`.
 
         Raises:
-            WebSocketRefused: the app, or what serves it, gave another answer: no such route, for
-                example. The answer is attached.
-            RemoteProtocolError: it has accepted something else than what was asked for.
-            LocalProtocolError: the target, a field or a subprotocol cannot be sent.
-            RequestTimeout: it took longer. The stream was reset.
-            RestsockError: see the tree; `may_have_run` says whether a retry is safe.
+            WebSocketRefused: The app, or its server, gave another response: no such route, for
+                example. The response is attached.
+            RemoteProtocolError: The app has accepted a protocol that was not offered.
+            LocalProtocolError: The target, a field or a subprotocol cannot be sent.
+            RequestTimeout: It took longer. The stream was reset.
+            RestsockError: It failed. A retry is safe if `may_have_run` is false.
         """
         key = base64.b64encode(os.urandom(16))
         head = head_for(self._submitter(), "GET", target, headers, None, scheme)
@@ -205,7 +207,7 @@ class AsyncRequests(ABC):
                 await websocket.aclose()
 
     async def _upgraded(self, exchange: TaskExchange, timeout: float | None) -> ResponseHead:
-        """Waits for the 101; raises what any other answer amounts to."""
+        """Waits for the 101; raises the error for any other response."""
         begun = anyio.current_time()
         timeouts = self._submitter().timeouts
         connect = timeouts.connect if timeout is None else min(timeouts.connect, timeout)
@@ -266,10 +268,10 @@ def head_for(
     body: object,
     scheme: str | None = None,
 ) -> RequestHead:
-    """The head of a request, with the Host and Content-Length that its writer left out.
+    """The head of a request, with Host and Content-Length added if they are missing.
 
     Raises:
-        LocalProtocolError: a part of it cannot be sent, and it would not help to know the rest.
+        LocalProtocolError: A part of the head cannot be sent.
     """
     try:
         fields = fields_of(headers)
@@ -336,7 +338,7 @@ async def _beside(
             yield
             tasks.cancel_scope.cancel()
     except BaseExceptionGroup as group:
-        # The group is no business of the caller: one error comes out as itself.
+        # The caller must not see the exception group: a single error is raised by itself.
         if len(group.exceptions) > 1:
             raise
         raise group.exceptions[0] from group.exceptions[0].__cause__
@@ -351,7 +353,7 @@ async def _send_body(exchange: TaskExchange, body: AsyncIterable[bytes]) -> None
     except LocalProtocolError:
         raise  # too much or too little of it: what was wrong, and that alone, is not sent
     except Exception:
-        # Anything, for the body is the caller's. What it gave before is to arrive.
+        # Any exception, since the body is the caller's. What was sent before must arrive.
         exchange.close(ResetCode.INTERNAL, "the body of the request failed")
         raise
     finally:

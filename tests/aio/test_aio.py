@@ -502,5 +502,5 @@ def test_help_tells_units_errors_cancellation_and_retry(name: str) -> None:
     for wanted in ("Raises:", "may_have_run"):
         assert wanted in text
     if method == "request":
-        for wanted in ("seconds", "cancelled", "RequestTimeout"):
+        for wanted in ("Seconds", "cancelled", "RequestTimeout"):
             assert wanted in text

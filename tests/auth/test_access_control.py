@@ -309,7 +309,7 @@ class Odd:
         object(),
     ],
 )
-async def test_a_faulty_authenticator_lets_nobody_in(
+async def test_a_faulty_authenticator_admits_no_client(
     result: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)

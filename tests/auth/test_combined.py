@@ -70,7 +70,7 @@ async def test_one_that_cannot_tell_is_not_taken_for_a_no() -> None:
     assert (await ask(any_of(down, TOKENS), upgrade(BEARER))).name == "bot"
 
 
-async def test_one_that_fails_lets_nobody_in() -> None:
+async def test_one_that_fails_admits_no_client() -> None:
     def broken(upgrade: Upgrade) -> Principal:
         raise RuntimeError("secret")
 

@@ -113,7 +113,7 @@ def test_an_answer_that_cannot_be_passed_on(server: Server, value: str) -> None:
 
 
 @pytest.mark.parametrize("status", [500, 502, 503])
-def test_a_server_that_fails_lets_nobody_in(
+def test_a_server_that_fails_admits_no_client(
     server: Server, status: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     server.reply = lambda target, asked: (status, {}, b"a traceback")
@@ -154,7 +154,7 @@ def test_no_answer_in_time() -> None:
 
 
 @pytest.mark.parametrize("begin", [b"HTTP/1.1 200 OK\r\n\r\n", b"HTTP/1.1 200 OK\r\nX: ", b"H"])
-def test_an_answer_that_drips_has_no_more_time_than_another(begin: bytes) -> None:
+def test_a_slow_answer_has_no_more_time_than_another(begin: bytes) -> None:
     """Each byte comes in time, and all of them would take ten seconds."""
 
     def drip(listener: socket.socket) -> None:

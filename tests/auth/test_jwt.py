@@ -255,7 +255,7 @@ def test_old_keys_stay_while_there_are_no_new_ones(
     assert "no keys" in caplog.text
 
 
-def test_with_no_keys_at_all_nobody_gets_in(server: Server, clock: list[float]) -> None:
+def test_without_keys_no_client_is_admitted(server: Server, clock: list[float]) -> None:
     server.reply = lambda target, fields: (404, {}, b"")
     auth = make(server.url)
     assert status(auth, token()) == 503

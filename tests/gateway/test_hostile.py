@@ -131,7 +131,7 @@ async def test_no_more_calls_of_a_client_run_than_may() -> None:
         await until(lambda: len(gate.cancelled) == _SLOTS)
 
 
-async def test_a_client_that_leaves_behind_many_messages_holds_no_slots() -> None:
+async def test_a_client_that_leaves_after_many_messages_holds_no_slots() -> None:
     """So many that no more of them is read, and so not that it has left, either."""
     gate = Gate()
     heartbeat = Heartbeat(interval=0.2, timeout=0.2)
@@ -145,7 +145,7 @@ async def test_a_client_that_leaves_behind_many_messages_holds_no_slots() -> Non
         await until(lambda: gateway.statistics().total.closed == {"1006": 1})
 
 
-async def test_what_a_client_leaves_behind_is_not_begun() -> None:
+async def test_messages_of_a_client_that_has_left_are_not_begun() -> None:
     """The first answer that nobody takes tells that it is gone; no heartbeat is needed for that."""
     gateway = Gateway([action(heartbeat=Heartbeat(interval=None))])
     async with served(gateway) as server, honest(server):

@@ -262,7 +262,7 @@ def test_in_threads_and_on_asyncio(shown: Make) -> None:
     asyncio.run(main())
 
 
-async def test_a_hook_that_fails_fails_nobody_else() -> None:
+async def test_a_hook_that_fails_does_not_affect_others() -> None:
     dialer, listener = Messaging(), Messaging()
     told: list[tuple[str, float]] = []
 

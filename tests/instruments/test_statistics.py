@@ -173,7 +173,7 @@ def test_sums() -> None:
     assert (numbers.rejected, numbers.resets_sent, numbers.round_trip) == (2, {"FLOW": 2}, 0.5)
 
 
-async def test_in_threads_and_behind_the_end() -> None:
+async def test_in_threads_and_after_the_end() -> None:
     def work() -> None:
         with restsock.sync.listen("127.0.0.1", 0, app=app) as server:
             with restsock.sync.connect(server.url) as client:

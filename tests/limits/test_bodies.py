@@ -68,7 +68,7 @@ async def test_counted_where_nothing_was_announced() -> None:
         assert s.hits == {"max_body": 2}
 
 
-async def test_behind_the_head_of_the_response_it_is_a_reset() -> None:
+async def test_after_the_head_of_the_response_it_is_a_reset() -> None:
     async with scene(LIMITS) as s:
         peer = await s.ready()
         await peer.frame(HEAD, 0, 1, get("/stall", method="POST"))

@@ -22,7 +22,7 @@ SHORT = Options(timeouts=Timeouts(request=0.3))
 # --- requests, with real sockets ----------------------------------------------------------
 
 
-async def test_a_body_that_drips_is_408() -> None:
+async def test_a_slow_body_is_a_408() -> None:
     async with scene(SHORT) as s:
         peer = await s.ready()
         await peer.frame(HEAD, 0, 1, get("/", method="POST"))
@@ -69,7 +69,7 @@ async def test_a_response_under_way_is_reset() -> None:
         await s.hit("request")
 
 
-async def test_a_reader_that_drips_is_reset() -> None:
+async def test_a_slow_reader_is_reset() -> None:
     """One that takes the response a byte at a time, by its credit."""
 
     async def long(scope: dict[str, Any], receive: Any, send: Any) -> None:
@@ -140,7 +140,7 @@ async def test_off_by_default(autojump_clock: MockClock) -> None:
         assert listener.exchange_table._deadlines is None
 
 
-async def test_what_is_behind_its_101_is_let_be(autojump_clock: MockClock) -> None:
+async def test_bytes_after_its_101_are_left_alone(autojump_clock: MockClock) -> None:
     options = Options(timeouts=Timeouts(request=10))
     fields = [
         ("Connection", "upgrade"),

@@ -37,7 +37,7 @@ async def test_a_handler_that_takes_its_time_gets_each_message_once_and_in_order
         assert dialer.statistics().messages_redelivered == 0
 
 
-async def test_one_that_is_put_off_for_long_takes_no_attempts_of_those_behind_it(
+async def test_a_long_postponed_message_costs_later_ones_no_attempts(
     autojump_clock: Any,
 ) -> None:
     async with pair() as (dialer, listener, _):

@@ -83,7 +83,7 @@ async def test_it_is_closed_by_the_messaging_and_by_itself() -> None:
     assert [message async for message in last] == []
 
 
-async def test_what_it_gave_out_and_nobody_took_comes_again() -> None:
+async def test_what_it_gave_out_and_was_not_taken_comes_again() -> None:
     dialer, listener = Messaging(), Messaging()
     async with trio.open_nursery() as nursery, dialer, listener:
         connect(nursery, dialer, listener)

@@ -73,7 +73,7 @@ def test_urls_that_cannot_be_told(urls: list[str]) -> None:
     assert "urls" not in welcome
 
 
-def test_the_dialer_may_send_directly_behind_ready() -> None:
+def test_the_dialer_may_send_directly_after_ready() -> None:
     dialer, listener = make_multiplexer("dialer"), make_multiplexer("listener")
     dialer.send_hello(None, None)
     listener.receive_message(drain(dialer)[0])

@@ -155,7 +155,7 @@ def test_trailers_that_connection_names_stay_behind() -> None:
     ]
 
 
-def test_an_upgrade_leaves_behind_what_connection_names() -> None:
+def test_an_upgrade_removes_the_fields_that_connection_names() -> None:
     named = [(b"Connection", b"Upgrade, X-Hop"), (b"X-Hop", b"1"), (b"Upgrade", b"x")]
     wish = b"Connection: upgrade\r\nUpgrade: x\r\n\r\n"
     multiplexer = open_multiplexer("dialer")

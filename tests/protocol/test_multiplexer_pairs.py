@@ -408,7 +408,7 @@ def test_without_resets_every_exchange_is_whole(seed: int, steps: int) -> None:
 
 
 @given(st.integers(0, 2**32), st.integers(1, 300))
-def test_behind_goaway_every_stream_is_whole_or_was_never_started(seed: int, steps: int) -> None:
+def test_after_goaway_every_stream_is_complete_or_was_never_started(seed: int, steps: int) -> None:
     pair = Pair(seed, resets=False, goaway=True)
     for _ in range(steps):
         pair.step()

@@ -188,7 +188,7 @@ def test_no_goaway_before_the_handshake_is_done() -> None:
     assert drain(multiplexer) == []
 
 
-def test_credit_is_not_returned_behind_the_end() -> None:
+def test_credit_is_not_returned_after_the_end() -> None:
     multiplexer = open_multiplexer("listener")
     multiplexer.receive_message(head(1, POST_BYTES, end=False))
     for _ in range(4):
@@ -240,7 +240,7 @@ def test_a_peer_that_sends_much_and_reads_nothing_is_cut_off() -> None:
     assert len(drain(multiplexer)) < 10_000
 
 
-def test_a_peer_that_reads_may_go_on_for_ever() -> None:
+def test_a_peer_that_reads_may_continue_indefinitely() -> None:
     multiplexer = open_multiplexer("listener", Limits(max_streams=0))
     for number in range(10_000):
         multiplexer.receive_message(head(2 * number + 1, GET_BYTES))

@@ -201,7 +201,7 @@ def test_body_bytes_wait_for_credit_and_say_so() -> None:
     assert multiplexer.buffered(1) == 0
 
 
-def test_a_stream_that_was_never_announced_is_cut_without_a_word() -> None:
+def test_a_stream_that_was_never_announced_is_closed_silently() -> None:
     multiplexer = open_multiplexer("dialer")
     multiplexer.open_stream(GET, end=True)
     multiplexer.reset_stream(1, ResetCode.CANCEL)
@@ -234,7 +234,7 @@ def test_an_end_without_a_body_leaves_alone_when_the_head_has_left() -> None:
     assert sent(multiplexer) == [Frame(FrameType.DATA, END, 1, b"")]
 
 
-def test_trailers_leave_behind_the_body() -> None:
+def test_trailers_are_sent_after_the_body() -> None:
     multiplexer = answering()
     multiplexer.send_head(1, OK)
     multiplexer.send_data(1, b"abc")
@@ -268,7 +268,7 @@ def test_the_ids_of_both_roles() -> None:
 BROKEN = b"\x00\x07broke"
 
 
-def test_a_failure_comes_behind_what_was_sent() -> None:
+def test_a_failure_comes_after_what_was_sent() -> None:
     multiplexer = answering()
     multiplexer.send_head(1, ResponseHead(103, []))
     multiplexer.send_head(1, OK)

@@ -225,7 +225,7 @@ def test_an_error_is_no_close() -> None:
     )
 
 
-def test_behind_an_error_nothing_is_read() -> None:
+def test_after_an_error_nothing_is_read() -> None:
     websocket = make()
     with pytest.raises(RemoteProtocolError):
         websocket.receive_data(websocket_frame(3, b""))

@@ -47,7 +47,7 @@ async def test_each_subscriber_gets_all() -> None:
         assert drain(subscription) == list("01234")
 
 
-async def test_one_that_falls_behind_is_told_how_much_it_missed() -> None:
+async def test_a_slow_subscriber_is_told_how_much_it_missed() -> None:
     hub = EventHub()
     slow, fast = hub.subscribe(3), hub.subscribe(10)
     for number in range(8):
@@ -69,7 +69,7 @@ async def test_the_gap_stands_in_front_of_what_came_later() -> None:
     assert drain(subscription) == ["1", 2, "4"]
 
 
-async def test_the_end_comes_behind_what_waits() -> None:
+async def test_the_end_comes_after_what_waits() -> None:
     hub = EventHub()
     subscription = hub.subscribe(1)
     hub.publish(event(0))

@@ -114,7 +114,7 @@ async def test_many_peers_with_ids_of_their_own(autojump_clock: MockClock) -> No
     assert len(server.connections) == 0
 
 
-async def test_received_only_behind_ready(autojump_clock: MockClock) -> None:
+async def test_received_only_after_ready(autojump_clock: MockClock) -> None:
     """Of a peer that stops short of `ready` nothing is told, and its time is limited."""
     listener = MemoryListener()
     options = Options(timeouts=Timeouts(handshake=10))

@@ -374,7 +374,7 @@ async def test_moving_over_goes_with_every_policy_for_names(
         app.go.set()
 
 
-async def test_a_final_goaway_makes_nobody_dial(autojump_clock: MockClock) -> None:
+async def test_after_a_final_goaway_no_client_dials(autojump_clock: MockClock) -> None:
     listener, app = MemoryListener(), App()
     async with (
         server_of(listener, app) as server,

@@ -210,7 +210,7 @@ async def test_what_this_side_does_not_read_is_not_held_against_the_peer(
 
 
 @ROLES
-async def test_without_a_heartbeat_silence_is_golden(
+async def test_without_a_heartbeat_silence_is_allowed(
     client: bool, autojump_clock: MockClock
 ) -> None:
     async with ends(client=client, heartbeat=Heartbeat(interval=None)) as (websocket, peer):

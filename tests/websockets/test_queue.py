@@ -268,7 +268,7 @@ async def test_pongs_overtake_what_waits() -> None:
             assert before < 80
 
 
-async def test_what_nobody_receives_stops_the_sender() -> None:
+async def test_unreceived_messages_stop_the_sender() -> None:
     taken = trio.Event()
 
     async def serve(websocket: ServerWebSocket) -> None:

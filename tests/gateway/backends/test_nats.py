@@ -82,7 +82,7 @@ async def test_a_subscriber_answers(nats_server: NatsServer) -> None:  # noqa: F
         assert (failed.status, failed.failed) == (404, True)
 
 
-async def test_where_nobody_listens_nothing_has_run(nats_server: NatsServer) -> None:  # noqa: F811
+async def test_without_a_listener_nothing_has_run(nats_server: NatsServer) -> None:  # noqa: F811
     backend = NATS("nobody.{key}", nats_server.url)
     async with running(backend):
         with trio.fail_after(10), pytest.raises(CallFailed) as caught:

@@ -104,7 +104,9 @@ async def test_what_counts_together(
     assert backend.most == most
 
 
-async def test_a_principal_is_nobody_whose_address_has_its_name(autojump_clock: object) -> None:
+async def test_an_address_that_equals_a_principals_name_is_not_that_principal(
+    autojump_clock: object,
+) -> None:
     backend, limit = Backend(takes=1), Limit(1, scope="principal")
     async with trio.open_nursery() as nursery:
         for session in (session_of("a", principal="192.0.2.1"), session_of("b")):
@@ -123,7 +125,7 @@ async def test_a_stream_holds_its_place_until_its_last_part(autojump_clock: obje
 
 
 @pytest.mark.parametrize("how", ["closed", "dropped", "failed", "cancelled"])
-async def test_a_stream_that_nobody_reads_to_its_end_gives_its_place_back(
+async def test_a_stream_that_is_not_read_to_its_end_frees_its_slot(
     autojump_clock: object, how: str
 ) -> None:
     limit = Limit(1)
@@ -217,7 +219,7 @@ def test_a_scope_is_a_name_or_a_function() -> None:
         Limit(1, scope=7)  # type: ignore[arg-type]
 
 
-async def test_a_hanging_call_of_one_session_is_in_nobody_elses_way(autojump_clock: object) -> None:
+async def test_a_hanging_call_of_one_session_does_not_delay_others(autojump_clock: object) -> None:
     limit = Limit(1, scope="session")
     async with trio.open_nursery() as nursery:
         nursery.start_soon(limit, message(session=session_of("a")), hang)

@@ -40,7 +40,7 @@ async def test_a_failure_is_told() -> None:
     assert told == [error]
 
 
-async def test_what_nobody_reads_is_told_on_the_loop() -> None:
+async def test_the_end_of_an_unread_reply_is_reported_on_the_loop() -> None:
     told: list[Any] = []
     task = trio.lowlevel.current_task()
 

@@ -294,7 +294,7 @@ def test_more_credit_than_there_may_be_is_refused() -> None:
     assert node.engine.counters.errors == {"credit_grant": 4}
 
 
-def test_a_receiver_cannot_have_a_message_wait_for_ever() -> None:
+def test_a_receiver_cannot_make_a_message_wait_indefinitely() -> None:
     pair = Pair()
     pair.exchange()
     entry = pair.left.send("c", 1)

@@ -167,7 +167,7 @@ def test_silence_is_a_failure_unless_more_time_was_asked_for() -> None:
     assert [one.again for one in box.tick(110.0, lambda: 0.5)] == [entries[1], entries[2]]
 
 
-def test_each_word_about_a_message_gives_time_to_those_behind_it_and_no_others() -> None:
+def test_each_answer_about_a_message_restarts_the_time_of_later_ones_only() -> None:
     box, entries = filled(4)
     send_all(box)
     [handled] = box.acknowledge("id-2", 2, 1, upto=False).handled
