@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, Protocol
+
+from ._metric import Metric
 
 __all__ = [
     "BUILT_IN",
@@ -11,7 +13,6 @@ __all__ = [
     "METRICS",
     "SECONDS",
     "MessagingStatisticsLike",
-    "Metric",
     "known_names",
     "named",
     "values_of",
@@ -29,24 +30,6 @@ class MessagingStatisticsLike(Protocol):
     @property
     def request_seconds(self) -> Mapping[str, tuple[tuple[int, ...], float]]:
         """How long requests took, by method."""
-
-
-class Metric(NamedTuple):
-    """One metric.
-
-    Attributes:
-        name: without its prefix.
-        kind: what it is.
-        text: its description.
-        field: of the statistics.
-        label: by what it is counted; empty if it is one number.
-    """
-
-    name: str
-    kind: Literal["counter", "gauge"]
-    text: str
-    field: str
-    label: str = ""
 
 
 METRICS = (
