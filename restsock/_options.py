@@ -415,12 +415,7 @@ class Options:
             ValueError: There is no such table or option, or a value is not valid. The message says
                 which, and what may be meant.
         """
-        kinds: dict[str, Any] = {
-            "limits": Limits,
-            "timeouts": Timeouts,
-            "heartbeat": Heartbeat,
-            "sockets": SocketOptions,
-        }
+        kinds: dict[str, Any] = {one.name: one.default_factory for one in fields(cls)}
         parts: dict[str, Any] = {}
         for name, table in mapping.items():
             if name not in kinds:

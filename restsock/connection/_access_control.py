@@ -15,7 +15,7 @@ import trio
 
 from restsock._exceptions import RemoteProtocolError
 from restsock._limit_log import LimitLog
-from restsock._logging import PartLog, about
+from restsock._logging import PartLog
 from restsock._principal import Principal
 from restsock.auth import (
     Authenticator,
@@ -216,15 +216,13 @@ class AccessControl:
         if principal.calls(self._name):
             return True
         exchange.observer = ignore
-        self._limit_log.note(
+        self._limit_log.note_about(
+            connection,
             "may_call",
-            "connection %s (%s): refused a request: %r may not call %r",
-            connection.id,
-            connection.name,
+            "refused a request: %r may not call %r",
             principal.name,
             self._name,
             level=logging.INFO,
-            extra=about(connection),
         )
         answer(exchange, 403, f"{principal.name} may not call {self._name}.\n")
         return False

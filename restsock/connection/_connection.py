@@ -26,7 +26,7 @@ import trio
 
 from restsock._exceptions import RemoteProtocolError
 from restsock._limit_log import LimitLog
-from restsock._logging import PartLog, about
+from restsock._logging import PartLog
 from restsock._options import Options
 from restsock._principal import ConnectionInfo, Principal
 from restsock.protocol import TLS, CloseCode, Pipeline
@@ -439,14 +439,8 @@ class Connection(Requester):
 
     def _reject(self, error: RemoteProtocolError) -> Closed:
         """The peer broke the protocol: closes with the reason."""
-        self.limit_log.note(
-            error.limit or "malformed",
-            "connection %s (%s): closing with %d: %s",
-            self.id,
-            self.name,
-            error.close_code,
-            error,
-            extra=about(self),
+        self.limit_log.note_about(
+            self, error.limit or "malformed", "closing with %d: %s", error.close_code, error
         )
         self.counters.tell_error("protocol")
         with self.lock:

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 import trio
 
-from restsock._logging import about
 from restsock.protocol import CloseCode
 
 if TYPE_CHECKING:
@@ -33,13 +32,8 @@ async def bound_idleness(connection: Carrier, seconds: float) -> None:
         now = connection.statistics()
         count = now.requests_sent + now.requests_received
         if count == seen:
-            connection.limit_log.note(
-                "connection_idle",
-                "connection %s (%s): closing, it was idle for %g s",
-                connection.id,
-                connection.name,
-                seconds,
-                extra=about(connection),
+            connection.limit_log.note_about(
+                connection, "connection_idle", "closing, it was idle for %g s", seconds
             )
             connection.close_soon(CloseCode.GOING_AWAY, "idle")
             return
@@ -51,14 +45,7 @@ async def bound_idleness(connection: Carrier, seconds: float) -> None:
 async def bound_lifetime(connection: Carrier, seconds: float) -> None:
     """Drains and closes a connection when it is this old."""
     await trio.sleep(seconds)
-    connection.limit_log.note(
-        "lifetime",
-        "connection %s (%s): draining, it is %g s old",
-        connection.id,
-        connection.name,
-        seconds,
-        extra=about(connection),
-    )
+    connection.limit_log.note_about(connection, "lifetime", "draining, it is %g s old", seconds)
     await connection.drain(code=CloseCode.GOING_AWAY, reason="the end of its lifetime")
 
 

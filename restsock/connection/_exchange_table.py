@@ -345,15 +345,13 @@ class ExchangeTable:
         self._note(event, "rejected")
 
     def _note(self, event: StreamRejected | StreamFailed, what: str) -> None:
-        self._connection.limit_log.note(
+        self._connection.limit_log.note_about(
+            self._connection,
             event.limit or "malformed",
-            "connection %s (%s): stream %d %s: %s",
-            self._connection.id,
-            self._connection.name,
+            "stream %d %s: %s",
             event.stream_id,
             what,
             event.reason,
-            extra=about(self._connection),
         )
 
     def _close_exchange(self, stream_id: int) -> None:

@@ -112,7 +112,6 @@ async def open_accepted(
     *,
     peer: Peer,
     options: Options,
-    connection_id: str | None = None,
     access_control: AccessControl | None = None,
     locate: Callable[[UpgradeRequest], Peer] | None = None,
     room: Callable[[], Refused | None] | None = None,
@@ -133,7 +132,6 @@ async def open_accepted(
         stream: is closed when this fails or is cancelled.
         peer: where the dialer is, as far as the socket tells.
         options: of this side.
-        connection_id: a new uuid4 unless given.
         access_control: asked who the dialer is before the upgrade is accepted, and what it may do.
         locate: tells from its request where the dialer is; may refuse the upgrade.
         room: asked last before the upgrade is accepted; may refuse it.
@@ -194,7 +192,7 @@ async def open_accepted(
             if claim is not None:
                 claim(hello.name, principal)
             urls = urls_of(hello.name) if urls_of is not None and hello.name is not None else ()
-            opening.multiplexer.send_welcome(connection_id or str(uuid.uuid4()), urls)
+            opening.multiplexer.send_welcome(str(uuid.uuid4()), urls)
             await opening.wait_for(HandshakeCompleted)
         opening.pipeline.ping_frames = ping_frames
         connection = opening.connection(hello.name, hello.metadata, peer)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, Protocol
+
+from ._metric import Metric
 
 __all__ = [
     "BUILT_IN",
@@ -11,7 +13,6 @@ __all__ = [
     "METRICS",
     "SECONDS",
     "MessagingStatisticsLike",
-    "Metric",
     "known_names",
     "named",
     "values_of",
@@ -29,24 +30,6 @@ class MessagingStatisticsLike(Protocol):
     @property
     def request_seconds(self) -> Mapping[str, tuple[tuple[int, ...], float]]:
         """How long requests took, by method."""
-
-
-class Metric(NamedTuple):
-    """One metric.
-
-    Attributes:
-        name: Its name without the prefix.
-        kind: Its type: counter or gauge.
-        text: Its description.
-        field: The field of the statistics.
-        label: The name of its label; empty without one.
-    """
-
-    name: str
-    kind: Literal["counter", "gauge"]
-    text: str
-    field: str
-    label: str = ""
 
 
 METRICS = (

@@ -16,11 +16,11 @@ from ._messaging import (
     METRICS,
     SECONDS,
     MessagingStatisticsLike,
-    Metric,
     known_names,
     named,
     values_of,
 )
+from ._metric import Metric
 
 __all__ = ["MessagingMetrics"]
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, Protocol
 
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
-from prometheus_client.registry import Collector
+from prometheus_client import core
+
+from ._metric import Metric
+from ._prometheus_statistics import StatisticsCollector
 
 __all__ = ["GatewayCollector"]
 
@@ -24,32 +25,22 @@ class GatewayStatisticsLike(Protocol):
         """The number of groups with members."""
 
 
-class _Metric(NamedTuple):
-    """One metric: its name, its type, its description, its field, and its label, if any."""
-
-    name: str
-    kind: Literal["counter", "gauge"]
-    text: str
-    field: str
-    label: str = ""
-
-
 _METRICS = (
-    _Metric("sessions_active", "gauge", "Clients that are connected", "sessions_active"),
-    _Metric("sessions", "counter", "Clients that have connected", "sessions_total"),
-    _Metric("turned_away", "counter", "Clients that got no WebSocket", "turned_away", "reason"),
-    _Metric("closed", "counter", "Sessions that have ended", "closed", "code"),
-    _Metric("messages_received", "counter", "Messages of clients", "messages_received"),
-    _Metric("calls", "counter", "Calls that are over", "calls", "outcome"),
-    _Metric("in_flight", "gauge", "Calls that are under way", "in_flight"),
-    _Metric("refused", "counter", "Messages that became no call", "refused", "reason"),
-    _Metric("pushes", "counter", "What was sent unasked", "pushes", "delivery"),
-    _Metric("pushes_dropped", "counter", "What was dropped later", "pushes_dropped"),
+    Metric("sessions_active", "gauge", "Clients that are connected", "sessions_active"),
+    Metric("sessions", "counter", "Clients that have connected", "sessions_total"),
+    Metric("turned_away", "counter", "Clients that got no WebSocket", "turned_away", "reason"),
+    Metric("closed", "counter", "Sessions that have ended", "closed", "code"),
+    Metric("messages_received", "counter", "Messages of clients", "messages_received"),
+    Metric("calls", "counter", "Calls that are over", "calls", "outcome"),
+    Metric("in_flight", "gauge", "Calls that are under way", "in_flight"),
+    Metric("refused", "counter", "Messages that became no call", "refused", "reason"),
+    Metric("pushes", "counter", "What was sent unasked", "pushes", "delivery"),
+    Metric("pushes_dropped", "counter", "What was dropped later", "pushes_dropped"),
 )
 
 
-class GatewayCollector(Collector):
-    """Gives Prometheus the statistics of a gateway whenever it scrapes.
+class GatewayCollector(StatisticsCollector[GatewayStatisticsLike]):
+    """Has Prometheus fetch what a gateway counts, whenever it asks.
 
         from prometheus_client import REGISTRY
         from restsock.instruments.prometheus import GatewayCollector
@@ -63,28 +54,21 @@ class GatewayCollector(Collector):
         prefix: The prefix of the metric names.
     """
 
-    content_type = CONTENT_TYPE_LATEST
-
     def __init__(
         self,
         statistics: Callable[[], GatewayStatisticsLike],
         *,
         prefix: str = "restsock_gateway",
     ) -> None:
-        self._statistics = statistics
-        self._prefix = prefix
+        super().__init__(statistics, prefix)
 
-    def describe(self) -> Iterator[Metric]:
-        """Nothing, so that registering does not call `statistics`; see `Collector`."""
-        return iter(())
-
-    def collect(self) -> Iterator[Metric]:
+    def collect(self) -> Iterator[core.Metric]:
         """See `Collector`. Raises nothing."""
         statistics = self._statistics()
         for metric in _METRICS:
-            kind = CounterMetricFamily if metric.kind == "counter" else GaugeMetricFamily
-            labels = ["channel", metric.label] if metric.label else ["channel"]
-            family = kind(f"{self._prefix}_{metric.name}", metric.text, labels=labels)
+            family = self._family(
+                metric, ["channel", metric.label] if metric.label else ["channel"]
+            )
             for path, channel in statistics.channels.items():
                 value = getattr(channel, metric.field)
                 if metric.label:
@@ -93,12 +77,6 @@ class GatewayCollector(Collector):
                 else:
                     family.add_metric([path], value)
             yield family
-        groups = GaugeMetricFamily(f"{self._prefix}_groups", "Groups that somebody is in")
+        groups = core.GaugeMetricFamily(f"{self._prefix}_groups", "Groups that somebody is in")
         groups.add_metric([], statistics.groups)
         yield groups
-
-    def exposition(self) -> bytes:
-        """Only these metrics, in the text format of Prometheus, whose type is `content_type`."""
-        registry = CollectorRegistry()
-        registry.register(self)
-        return generate_latest(registry)

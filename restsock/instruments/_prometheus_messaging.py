@@ -5,14 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Collection, Iterator
 
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
-from prometheus_client.core import (
-    CounterMetricFamily,
-    GaugeMetricFamily,
-    HistogramMetricFamily,
-    Metric,
-)
-from prometheus_client.registry import Collector
+from prometheus_client.core import HistogramMetricFamily, Metric
 
 from ._messaging import (
     BUILT_IN,
@@ -24,14 +17,15 @@ from ._messaging import (
     named,
     values_of,
 )
+from ._prometheus_statistics import StatisticsCollector
 
 __all__ = ["MessagingCollector"]
 
 _BOUNDS = (*map(str, SECONDS), "+Inf")
 
 
-class MessagingCollector(Collector):
-    """Gives Prometheus the statistics of a `Messaging` whenever it scrapes.
+class MessagingCollector(StatisticsCollector[MessagingStatisticsLike]):
+    """Has Prometheus fetch what a messaging counts, whenever it asks.
 
         from prometheus_client import REGISTRY
         from restsock.instruments.prometheus import MessagingCollector
@@ -51,8 +45,6 @@ class MessagingCollector(Collector):
         TypeError: `channels` or `methods` is a single name, not a list.
     """
 
-    content_type = CONTENT_TYPE_LATEST
-
     def __init__(
         self,
         statistics: Callable[[], MessagingStatisticsLike],
@@ -61,13 +53,8 @@ class MessagingCollector(Collector):
         methods: Collection[str] = BUILT_IN,
         prefix: str = "restsock_messaging",
     ) -> None:
-        self._statistics = statistics
+        super().__init__(statistics, prefix)
         self._known = known_names(channels, methods)
-        self._prefix = prefix
-
-    def describe(self) -> Iterator[Metric]:
-        """Nothing, so that the messaging need not be open yet; see `Collector`."""
-        return iter(())
 
     def collect(self) -> Iterator[Metric]:
         """See `Collector`.
@@ -77,23 +64,11 @@ class MessagingCollector(Collector):
         """
         statistics = self._statistics()
         for metric in METRICS:
-            kind = CounterMetricFamily if metric.kind == "counter" else GaugeMetricFamily
-            labels = [metric.label] if metric.label else None
-            family = kind(f"{self._prefix}_{metric.name}", metric.text, labels=labels)
+            family = self._family(metric, [metric.label] if metric.label else [])
             for label, value in values_of(metric, statistics, self._known):
                 family.add_metric([label] if metric.label else [], value)
             yield family
         yield self._times(statistics)
-
-    def exposition(self) -> bytes:
-        """Only these metrics, in the text format of Prometheus, whose type is `content_type`.
-
-        Raises:
-            MessagingClosed: The messaging was not opened yet.
-        """
-        registry = CollectorRegistry()
-        registry.register(self)
-        return generate_latest(registry)
 
     def _times(self, statistics: MessagingStatisticsLike) -> Metric:
         name, text = HISTOGRAM

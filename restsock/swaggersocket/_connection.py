@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
-from restsock._logging import about
 from restsock.connection import Closed, Connection
 from restsock.protocol import CloseCode
 
@@ -74,15 +73,7 @@ class SwaggersocketConnection(Connection):
             self.lifecycle.start_soon(self._watch)
 
     def _note(self, kind: str, what: str) -> None:
-        self.limit_log.note(
-            kind,
-            "connection %s (%s): %s",
-            self.id,
-            self.name,
-            what,
-            level=logging.INFO,
-            extra=about(self),
-        )
+        self.limit_log.note_about(self, kind, "%s", what, level=logging.INFO)
 
     async def _watch(self) -> None:
         """Waits for the answers that nobody wants any more, and for those that may be lost."""

@@ -24,15 +24,10 @@ from restsock import (
 )
 from restsock.client import Address, Client, connect, parse_url
 from restsock.protocol import CloseCode, ServerUpgrade
+from tests.client.scripted import STEADY, client_of
 from tests.memory_network import Answer, Echo, Script, chances, refuse_with, say_nothing
 
 REFUSED = ConnectionRefusedError("refused")
-STEADY = Backoff(initial=1, factor=2, cap=60, jitter=False)
-
-
-def client_of(script: Script, **options: Any) -> Client:
-    options.setdefault("backoff", STEADY)
-    return Client(parse_url("ws://hub/"), open_stream=script.open_stream, **options)
 
 
 @asynccontextmanager

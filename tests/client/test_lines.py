@@ -16,17 +16,12 @@ from trio.testing import MockClock
 import restsock
 import restsock.sync
 from restsock import Backoff, HandshakeError, RequestTimeout
-from restsock.client import Client, parse_url
+from restsock.client import Client
 from restsock.protocol import CloseCode
+from tests.client.scripted import client_of
 from tests.memory_network import Echo, Script, refuse_with, say_nothing
 
 REFUSED = ConnectionRefusedError("refused")
-STEADY = Backoff(initial=1, factor=2, cap=60, jitter=False)
-
-
-def client_of(script: Script, **options: Any) -> Client:
-    options.setdefault("backoff", STEADY)
-    return Client(parse_url("ws://hub/"), open_stream=script.open_stream, **options)
 
 
 @pytest.fixture

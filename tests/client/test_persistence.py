@@ -20,6 +20,7 @@ from restsock.auth import Bearer, Upgrade
 from restsock.client import Client, parse_url
 from restsock.protocol import CloseCode, ServerUpgrade
 from restsock.server import Server
+from tests.client.scripted import client_of
 from tests.memory_network import (
     Answer,
     Echo,
@@ -32,12 +33,6 @@ from tests.memory_network import (
 from tests.waiting import until
 
 REFUSED = ConnectionRefusedError("refused")
-STEADY = Backoff(initial=1, factor=2, cap=60, jitter=False)
-
-
-def client_of(script: Script, **options: Any) -> Client:
-    options.setdefault("backoff", STEADY)
-    return Client(parse_url("ws://hub/"), open_stream=script.open_stream, **options)
 
 
 async def lose(client: Client, script: Script, *steps: Exception | Answer) -> None:

@@ -103,3 +103,10 @@ async def pair(
         await dialer.aclose()
         await listener.aclose()
         nursery.cancel_scope.cancel()
+
+
+async def read_all(exchange: AsyncExchange) -> bytes:
+    pieces = []
+    while data := await exchange.receive_data():
+        pieces.append(data)
+    return b"".join(pieces)

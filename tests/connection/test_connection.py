@@ -19,7 +19,7 @@ from restsock._options import Heartbeat, Limits, Options, Timeouts
 from restsock.connection import AsyncExchange, Closed, Connection, Exchange, Response
 from restsock.protocol import CloseReceived, RequestHead, ResetCode, ResponseHead
 
-from .peers import TaskHandler, handshake, pair
+from .peers import TaskHandler, handshake, pair, read_all
 
 HOST = (b"Host", b"edge-1")
 QUIET = Options(heartbeat=Heartbeat(interval=None))
@@ -27,13 +27,6 @@ QUIET = Options(heartbeat=Heartbeat(interval=None))
 
 def get(target: bytes = b"/", *headers: tuple[bytes, bytes], method: bytes = b"GET") -> RequestHead:
     return RequestHead(method, target, [HOST, *headers])
-
-
-async def read_all(exchange: AsyncExchange) -> bytes:
-    pieces = []
-    while data := await exchange.receive_data():
-        pieces.append(data)
-    return b"".join(pieces)
 
 
 async def echo(exchange: AsyncExchange) -> None:

@@ -30,16 +30,9 @@ from restsock.connection import AsyncExchange, Connection, Exchange, pause_befor
 from restsock.protocol import ResetCode, ResponseHead
 from tests.memory_network import Script
 
-from .peers import pair
+from .peers import pair, read_all
 
 OK = ResponseHead(200, [])
-
-
-async def read_all(exchange: AsyncExchange) -> bytes:
-    pieces = []
-    while data := await exchange.receive_data():
-        pieces.append(data)
-    return b"".join(pieces)
 
 
 class Choosy:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import AsyncIterator
 
 import pytest
 import trio
@@ -39,12 +38,6 @@ _FEW = (
     killed_and_restarted(4),
     closed_and_restarted(4),
 )
-
-
-@pytest.fixture
-async def family() -> AsyncIterator[Family]:
-    async with Family() as family:
-        yield family
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import AsyncIterator
 
 import pytest
 
@@ -19,12 +18,6 @@ needs_fork = pytest.mark.skipif(
 
 # A busy machine may be late, never early.
 SLACK = 15.0
-
-
-@pytest.fixture
-async def family() -> AsyncIterator[Family]:
-    async with Family() as family:
-        yield family
 
 
 @needs_fork

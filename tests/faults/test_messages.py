@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import AsyncIterator
 
 import pytest
 import trio
@@ -24,12 +23,6 @@ pytestmark = pytest.mark.skipif(
 
 # A busy machine may be late, never early.
 SLACK = 15.0
-
-
-@pytest.fixture
-async def family() -> AsyncIterator[Family]:
-    async with Family() as family:
-        yield family
 
 
 @pytest.mark.parametrize("scenario", [pytest.param(one, id=one.name) for one in SHORT])

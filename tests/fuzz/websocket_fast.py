@@ -12,21 +12,17 @@ from contextlib import contextmanager
 from operator import xor
 from unittest.mock import patch
 
-from wsproto.frame_protocol import FrameProtocol, Opcode, ParseFailed
-
 from restsock._exceptions import RemoteProtocolError
 from restsock.protocol import (
     BinaryMessage,
     CloseReceived,
-    Ping,
-    Pong,
-    TextMessage,
     WebSocket,
     WebSocketEvent,
 )
 from restsock.protocol import _websocket as websocket_module
 from restsock.protocol._websocket_fast import FrameHeader, parse_header
 from tests.fuzz.choices import Choices
+from tests.protocol.wsproto_alone import told_by_wsproto
 
 MAX_LEN = 1024
 DICTIONARY = (
@@ -73,7 +69,7 @@ def test_one(data: bytes) -> None:
     # Nor does it look at the reason then, which may be no text.
     unknown_and_wrong = code == 1007 and _closes_with(1014, wire, client=client)
     assert long == short or hasty or unknown or unknown_and_wrong
-    expected, expected_code = _told_by_wsproto(wire, client=client)
+    expected, expected_code = told_by_wsproto(wire, client=client, max_message=MAX_MESSAGE)
     if unknown_and_wrong:
         assert (events, 1002) == (expected, expected_code)
         return
@@ -104,7 +100,10 @@ def _write(choices: Choices, *, client: bool) -> None:
     cut = size // 3
     sender.send_binary(payload[:cut], memoryview(payload)[cut:])
     data = sender.data_to_send()
-    assert _told_by_wsproto(data, client=not client) == ([BinaryMessage(payload)], None)
+    assert told_by_wsproto(data, client=not client, max_message=MAX_MESSAGE) == (
+        [BinaryMessage(payload)],
+        None,
+    )
 
 
 def _described(choices: Choices) -> list[bytes]:
@@ -168,42 +167,6 @@ def _the_long_way() -> Iterator[None]:
 
     with patch.object(websocket_module, "parse_header", never_plain):
         yield
-
-
-def _told_by_wsproto(data: bytes, *, client: bool) -> tuple[list[WebSocketEvent], int | None]:
-    """The messages that wsproto finds, and the close code of its error, if it has one."""
-    protocol = FrameProtocol(client=client, extensions=[])
-    protocol.receive_bytes(data)
-    events: list[WebSocketEvent] = []
-    parts: list[str | bytes] = []
-    size = 0
-    try:
-        for frame in protocol.received_frames():
-            payload = frame.payload
-            if frame.opcode is Opcode.CLOSE:
-                assert isinstance(payload, tuple)
-                events.append(CloseReceived(int(payload[0]), payload[1] or ""))
-                break
-            assert not isinstance(payload, tuple)
-            if frame.opcode in (Opcode.PING, Opcode.PONG):
-                assert not isinstance(payload, str)
-                kind = Ping if frame.opcode is Opcode.PING else Pong
-                events.append(kind(bytes(payload)))
-                continue
-            parts.append(payload if isinstance(payload, str) else bytes(payload))
-            size += len(payload.encode() if isinstance(payload, str) else payload)
-            if size > MAX_MESSAGE:
-                return events, 1009
-            if frame.message_finished:
-                if isinstance(parts[0], str):
-                    events.append(TextMessage("".join(p for p in parts if isinstance(p, str))))
-                else:
-                    whole = b"".join(p for p in parts if isinstance(p, bytes))
-                    events.append(BinaryMessage(whole))
-                parts, size = [], 0
-    except ParseFailed as exc:
-        return events, int(exc.code)
-    return events, None
 
 
 def _ends_in_text(data: bytes, *, client: bool) -> bool:

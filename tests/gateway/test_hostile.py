@@ -30,7 +30,7 @@ from restsock.gateway import (
 from restsock.protocol import CloseReceived, TextMessage
 from tests.gateway.site import Client, Gate, action, connected, echo, served
 from tests.waiting import until
-from tests.websockets.site import PATIENCE, RawClient, raw_client, request_for
+from tests.websockets.site import PATIENCE, RawClient, pour, raw_client, request_for
 
 ZERO = b"\0\0\0\0"  # a mask
 _MOST = 8 << 20
@@ -63,15 +63,6 @@ async def _answered(client: Client, word: str) -> None:
         id = f"{word}-{number}"
         answer = await client.ask({"action": "echo", "id": id, "word": word})
         assert answer == {"id": id, "status": 200, "body": {"word": word}}
-
-
-async def pour(client: RawClient, data: bytes) -> None:
-    """Sends without end, and reads nothing."""
-    try:
-        while True:
-            await client.stream.send_all(data)
-    except (trio.BrokenResourceError, trio.ClosedResourceError):
-        pass
 
 
 @asynccontextmanager

@@ -351,6 +351,21 @@ class Pair:
                 if exchange.local:
                     self.check_exchange(exchange, other.exchanges.get(stream_id))
 
+    def check_goaway(self) -> None:
+        """Behind GOAWAY a request is answered whole, or was never seen by the other app."""
+        for end, other in zip(self.ends, reversed(self.ends), strict=True):
+            for stream_id, exchange in end.exchanges.items():
+                if not exchange.local:
+                    continue
+                answered = other.exchanges.get(stream_id)
+                if exchange.failed is None:
+                    assert answered is not None
+                    self.check_exchange(exchange, answered)
+                else:
+                    # Refused means that the other app never saw it.
+                    assert exchange.failed.code == ResetCode.REFUSED
+                    assert answered is None
+
     def check_exchange(self, asked: Exchange, answered: Exchange | None) -> None:
         broken = asked.gave_up or asked.failed is not None
         if answered is None:
@@ -414,18 +429,7 @@ def test_after_goaway_every_stream_is_complete_or_was_never_started(seed: int, s
         pair.step()
     pair.finish()
     assert all(end.multiplexer.open_streams == 0 for end in pair.ends)
-    for end, other in zip(pair.ends, reversed(pair.ends), strict=True):
-        for stream_id, exchange in end.exchanges.items():
-            if not exchange.local:
-                continue
-            answered = other.exchanges.get(stream_id)
-            if exchange.failed is None:
-                assert answered is not None
-                pair.check_exchange(exchange, answered)
-            else:
-                # Refused means that the other app never saw it.
-                assert exchange.failed.code == ResetCode.REFUSED
-                assert answered is None
+    pair.check_goaway()
 
 
 def test_a_schedule_is_busy() -> None:

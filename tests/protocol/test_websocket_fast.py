@@ -8,62 +8,23 @@ import tracemalloc
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from wsproto.frame_protocol import CloseReason, FrameProtocol, Opcode, ParseFailed
+from wsproto.frame_protocol import CloseReason
 
 from restsock._exceptions import RemoteProtocolError
 from restsock.protocol import (
     BinaryMessage,
     CloseReceived,
-    Ping,
-    Pong,
     TextMessage,
     WebSocket,
     WebSocketEvent,
 )
 from restsock.protocol._masking import _apply_mask_python, apply_mask
 from restsock.protocol._websocket_fast import BINARY, encode_header, parse_header
+from tests.protocol.wsproto_alone import told_by_wsproto
 
 MAX = 70_000
 KEYS = st.binary(min_size=4, max_size=4)
 SIZES = st.sampled_from([0, 1, 125, 126, 127, 3071, 3072, 65535, 65536, 66_000])
-
-
-def told_by_wsproto(data: bytes, *, client: bool) -> tuple[list[WebSocketEvent], int | None]:
-    """What wsproto alone makes of bytes, and the close code of its error, if it has one."""
-    protocol = FrameProtocol(client=client, extensions=[])
-    protocol.receive_bytes(data)
-    events: list[WebSocketEvent] = []
-    parts: list[bytes | str] = []
-    size = 0
-    try:
-        for frame in protocol.received_frames():
-            payload = frame.payload
-            if frame.opcode is Opcode.CLOSE:
-                assert isinstance(payload, tuple)
-                events.append(CloseReceived(int(payload[0]), payload[1] or ""))
-                break
-            assert not isinstance(payload, tuple)
-            if frame.opcode is Opcode.PING:
-                assert not isinstance(payload, str)
-                events.append(Ping(bytes(payload)))
-            elif frame.opcode is Opcode.PONG:
-                assert not isinstance(payload, str)
-                events.append(Pong(bytes(payload)))
-            else:
-                parts.append(payload if isinstance(payload, str) else bytes(payload))
-                size += len(payload.encode() if isinstance(payload, str) else payload)
-                if size > MAX:
-                    return events, CloseReason.MESSAGE_TOO_BIG
-                if frame.message_finished:
-                    if isinstance(parts[0], str):
-                        events.append(TextMessage("".join(p for p in parts if isinstance(p, str))))
-                    else:
-                        whole = b"".join(p for p in parts if isinstance(p, bytes))
-                        events.append(BinaryMessage(whole))
-                    parts, size = [], 0
-    except ParseFailed as exc:
-        return events, int(exc.code)
-    return events, None
 
 
 def told_by_us(
@@ -140,7 +101,7 @@ def test_frames_mean_what_wsproto_says(
     at = sorted({cut for cut in cuts if cut < len(wire)})
     chunks = [wire[a:b] for a, b in zip([0, *at], [*at, len(wire)], strict=True)]
     events, code = told_by_us(chunks, client=client, split=split)
-    expected, expected_code = told_by_wsproto(wire, client=client)
+    expected, expected_code = told_by_wsproto(wire, client=client, max_message=MAX)
     if events and isinstance(events[-1], CloseReceived) and events[-1].code == 1014:
         events, code = events[:-1], 1002  # wsproto does not know it
     assert events == expected
@@ -159,7 +120,7 @@ def test_frames_mean_what_wsproto_says(
 @example(data=b"\x82\xff" + b"\xff" * 8, client=False)
 def test_any_bytes_mean_what_wsproto_says(data: bytes, client: bool) -> None:
     events, code = told_by_us([data], client=client)
-    expected, expected_code = told_by_wsproto(data, client=client)
+    expected, expected_code = told_by_wsproto(data, client=client, max_message=MAX)
     if events and isinstance(events[-1], CloseReceived) and events[-1].code == 1014:
         events, code = events[:-1], 1002  # as above
     # Of a header, or a text, that is not complete wsproto may say already that it is wrong.
@@ -223,7 +184,7 @@ def test_what_is_written_is_what_wsproto_reads(size: int, key: bytes | None) -> 
     payload = payload[:size]
     masked = payload if key is None else apply_mask(payload, key)
     data = encode_header(BINARY, size, key) + masked
-    events, code = told_by_wsproto(data, client=key is None)
+    events, code = told_by_wsproto(data, client=key is None, max_message=MAX)
     assert (events, code) == ([BinaryMessage(payload)], None)
 
 

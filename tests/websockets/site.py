@@ -206,3 +206,12 @@ async def raw_client(server: Any, *fields: str, path: str = "/ws") -> AsyncItera
         yield RawClient(stream, rest)
     finally:
         await trio.aclose_forcefully(stream)
+
+
+async def pour(client: RawClient, data: bytes) -> None:
+    """Sends without end, and reads nothing."""
+    try:
+        while True:
+            await client.stream.send_all(data)
+    except (trio.BrokenResourceError, trio.ClosedResourceError):
+        pass

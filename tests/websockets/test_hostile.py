@@ -22,6 +22,7 @@ from tests.websockets.site import (
     RawClient,
     echo,
     listening,
+    pour,
     raw_client,
     request_for,
 )
@@ -38,15 +39,6 @@ async def honest(server: Any) -> AsyncIterator[RawClient]:
             client.websocket.send_text(f"{number}")
             await client.flush()
             assert await client.next() == TextMessage(f"{number}")
-
-
-async def pour(client: RawClient, data: bytes) -> None:
-    """Sends without end, and reads nothing."""
-    try:
-        while True:
-            await client.stream.send_all(data)
-    except (trio.BrokenResourceError, trio.ClosedResourceError):
-        pass
 
 
 @pytest.mark.parametrize(

@@ -40,17 +40,16 @@ class AdminAPI(OperationAPI[Call]):
 
     Args:
         hub: whose it is.
-        wrong_response: what is done with an answer that breaks the document; see `OpenAPIHandler`.
     """
 
-    def __init__(self, hub: HubLike, *, wrong_response: str = "log") -> None:
+    def __init__(self, hub: HubLike) -> None:
         document = load(DOCUMENT, check=False)  # the tests have checked it
         super().__init__(
             document,
             OPERATIONS,
             lambda request, variables: Call(request, variables, hub),
             Guard(hub, document),
-            wrong_response=wrong_response,
+            wrong_response="log",
         )
 
     async def answer(self, request: Request) -> Response:
