@@ -11,11 +11,11 @@ class Metric(NamedTuple):
     """One metric.
 
     Attributes:
-        name: without its prefix.
-        kind: what it is.
-        text: its description.
-        field: of the statistics.
-        label: by what it is counted; empty if it is one number.
+        name: Its name without the prefix.
+        kind: Its type: counter or gauge.
+        text: Its description.
+        field: The field of the statistics.
+        label: The name of its label; empty without one.
     """
 
     name: str

@@ -40,7 +40,7 @@ _METRICS = (
 
 
 class GatewayCollector(StatisticsCollector[GatewayStatisticsLike]):
-    """Has Prometheus fetch what a gateway counts, whenever it asks.
+    """Gives Prometheus the statistics of a gateway whenever it scrapes.
 
         from prometheus_client import REGISTRY
         from restsock.instruments.prometheus import GatewayCollector

@@ -25,7 +25,7 @@ _BOUNDS = (*map(str, SECONDS), "+Inf")
 
 
 class MessagingCollector(StatisticsCollector[MessagingStatisticsLike]):
-    """Has Prometheus fetch what a messaging counts, whenever it asks.
+    """Gives Prometheus the statistics of a `Messaging` whenever it scrapes.
 
         from prometheus_client import REGISTRY
         from restsock.instruments.prometheus import MessagingCollector

@@ -20,7 +20,7 @@ class StatisticsCollector(Collector, Generic[S]):
 
     Args:
         statistics: gives them.
-        prefix: what the names of the metrics begin with.
+        prefix: The prefix of the metric names.
     """
 
     content_type = CONTENT_TYPE_LATEST
@@ -30,11 +30,11 @@ class StatisticsCollector(Collector, Generic[S]):
         self._prefix = prefix
 
     def describe(self) -> Iterator[core.Metric]:
-        """None beforehand, so that nothing is asked when it is registered; see `Collector`."""
+        """Nothing, so that registering does not call `statistics`; see `Collector`."""
         return iter(())
 
     def exposition(self) -> bytes:
-        """These metrics alone, as Prometheus reads them; their type is `content_type`.
+        """Only these metrics, in the text format of Prometheus, whose type is `content_type`.
 
         Raises what `collect` raises.
         """
