@@ -24,17 +24,17 @@ class PassEnd(trio.abc.Instrument):
     """Calls functions once all tasks that could run have run, before the loop waits."""
 
     def __init__(self) -> None:
-        self._due: list[Callable[[], object]] = []
+        self._due: dict[Callable[[], object], None] = {}  # in order, each once
 
     def call(self, function: Callable[[], object]) -> None:
-        """Has a function called at the end of this pass. On the loop."""
-        self._due.append(function)
+        """Has a function called at the end of this pass, once. On the loop."""
+        self._due[function] = None
 
     def before_io_wait(self, timeout: float) -> None:
         """See `trio.abc.Instrument`."""
         if not self._due:
             return
-        due, self._due = self._due, []
+        due, self._due = self._due, {}
         for function in due:
             try:
                 function()

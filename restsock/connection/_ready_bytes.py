@@ -31,7 +31,7 @@ class ReadyBytes:
         size: Bytes to read at once, at most.
     """
 
-    __slots__ = ("_cut", "_direct", "_due", "_fd", "_found", "_more", "_pass_end", "_poll",
+    __slots__ = ("_cut", "_direct", "_fd", "_found", "_more", "_pass_end", "_poll",
                  "_sending", "_size", "_stream", "_task", "_unsent")  # fmt: skip
 
     def __init__(self, stream: trio.abc.Stream, size: int) -> None:
@@ -41,7 +41,6 @@ class ReadyBytes:
         self._pass_end = pass_end()
         self._unsent = b""
         self._cut = False  # whether some of the bytes have left, and others not
-        self._due = False  # whether that leaves at the end of this pass
         self._sending = trio.Lock()  # by a task, what the socket does not take at once
         self._fd = -1  # its number, while it is looked after
         self._poll: ReadyPoll | None = None  # by this one
@@ -73,15 +72,12 @@ class ReadyBytes:
         """Sends bytes if that is possible without waiting; tells whether it does."""
         if self._direct is None or len(self._unsent) + len(data) > self._size:
             return False
-        if not self._due:
-            self._due = True
-            self._pass_end.call(self._flush)
+        self._pass_end.call(self._flush)
         self._unsent += data
         return True
 
     def _flush(self) -> None:
         """Sends what the socket takes at once, at the end of a pass, unless a task is at it."""
-        self._due = False
         if self._unsent and self._direct is not None and not (self._cut or self._sending.locked()):
             self._unsent = self._unsent[self._direct.write(self._unsent) :]
             if self._unsent:

@@ -91,7 +91,6 @@ class Writer:
     __slots__ = (
         "_corked",
         "_counters",
-        "_flushes_soon",
         "_lifecycle",
         "_mute",
         "_pipeline",
@@ -129,7 +128,6 @@ class Writer:
         self.wanting: list[int] = []  # a set would weigh four times as much
         self._stays = False  # and that thread is going to send what the socket does not take now
         self._corked = 0
-        self._flushes_soon = False
         self._unsent = b""  # left over from a flush
         self._took = True  # whether the socket took anything of the last batch
         self._mute = False  # the socket takes no more bytes
@@ -281,12 +279,9 @@ class Writer:
 
     def flush_soon(self) -> None:
         """As `flush`, at the end of the loop's pass, with what is sent until then. On the loop."""
-        if not self._flushes_soon:
-            self._flushes_soon = True
-            pass_end().call(self._flush_now)
+        pass_end().call(self._flush_now)
 
     def _flush_now(self) -> None:
-        self._flushes_soon = False
         with self.lock:
             self.off_loop = True  # for what only the loop can do there is no more time in this pass
             try:

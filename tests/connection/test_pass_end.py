@@ -43,3 +43,20 @@ async def test_one_that_fails_is_logged_and_stops_no_other(
 
 async def test_it_is_one_for_all_of_a_run() -> None:
     assert pass_end() is pass_end()
+
+
+async def test_a_function_that_is_named_twice_is_called_once() -> None:
+    class Thing:
+        called = 0
+
+        def call(self) -> None:
+            self.called += 1
+
+    thing = Thing()
+    pass_end().call(thing.call)
+    pass_end().call(thing.call)
+    await trio.lowlevel.checkpoint()
+    assert thing.called == 1
+    pass_end().call(thing.call)
+    await trio.lowlevel.checkpoint()
+    assert thing.called == 2
