@@ -147,7 +147,9 @@ async def test_a_broker_that_hangs_is_given_up_and_used_when_it_goes_on(
         try:
             with pytest.raises(CallFailed) as caught:
                 await backend.call(message({}, "buy", within=0.3))
-            assert (caught.value.status, caught.value.may_have_run) == (504, True)
+            # On a busy machine the heartbeat may have given it up before.
+            told = caught.value.status, caught.value.may_have_run
+            assert told in [(504, True), (503, False)]
             await until(lambda: not backend.connected)
         finally:
             kind.server.go_on()
