@@ -27,7 +27,15 @@ from typing import Literal, TypeAlias
 from restsock._logging import PartLog
 from restsock._watch import Watch
 
-__all__ = ["ClientTLS", "ServerTLS", "TLSLike", "check_context", "client", "server"]
+__all__ = [
+    "ClientTLS",
+    "ServerTLS",
+    "TLSLike",
+    "check_context",
+    "check_for_url",
+    "client",
+    "server",
+]
 
 _log = PartLog("restsock.tls")
 
@@ -215,6 +223,30 @@ def check_context(tls: object, ssl_context: object = None, *, listener: bool) ->
         raise TypeError(f"tls must be an ssl.SSLContext or {maker}, not {type(tls).__name__}")
     _raise_minimum(tls)
     return tls
+
+
+def check_for_url(
+    tls: object, ssl_context: object = None, *, secure: bool, scheme: str
+) -> TLSLike | None:
+    """Checks what was given for a URL. The default is for one with TLS.
+
+    Args:
+        tls: As given.
+        ssl_context: Likewise.
+        secure: Whether the URL has TLS.
+        scheme: Of URLs that do.
+
+    Raises:
+        TypeError: As of `check_context`.
+        ValueError: Likewise; or something was given, and the URL is one without TLS.
+    """
+    found = check_context(tls, ssl_context, listener=False)
+    if secure:
+        return found or client()
+    if found is not None:
+        given = "ssl_context=" if tls is None else "tls="
+        raise ValueError(f"{given} needs a {scheme}:// URL")
+    return None
 
 
 def _raise_minimum(context: ssl.SSLContext) -> None:

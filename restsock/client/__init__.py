@@ -16,7 +16,7 @@ from restsock.endpoint import ClientStatistics
 
 from ._client import Client
 from ._connect import connect
-from ._dial import OpenStream, Transport, check_tls
+from ._dial import OpenStream, Transport
 from ._fields import check_fields, check_headers, credentials_of
 from ._proxy import Proxy, ProxyLike, choose_proxy
 from ._redial import Redial
@@ -33,7 +33,6 @@ __all__ = [
     "Transport",
     "check_fields",
     "check_headers",
-    "check_tls",
     "choose_proxy",
     "connect",
     "credentials_of",

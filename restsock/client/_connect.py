@@ -16,7 +16,6 @@ from restsock.connection import FieldsLike, InstrumentLike, MessagingLike
 from restsock.protocol import weight_of
 
 from ._client import Client
-from ._dial import check_tls
 from ._fields import check_fields
 from ._proxy import ProxyLike, choose_proxy
 from ._url import parse_url
@@ -100,7 +99,7 @@ def connect(
     """
     check_keywords(connect, app_options, make_handler)
     address = parse_url(url)
-    secure = check_tls(address, tls, ssl_context)
+    secure = _tls.check_for_url(tls, ssl_context, secure=address.tls, scheme=address.secure_scheme)
     fields = check_fields(headers, auth)
     if name is not None and not isinstance(name, str):
         raise TypeError(f"the name must be a str, not {type(name).__name__}")

@@ -16,13 +16,13 @@ from restsock._options import SocketOptions
 from restsock.connection import TLSStream
 from restsock.endpoint import apply_socket_options
 from restsock.http1 import ConnectTunnel
-from restsock.tls import TLSLike, check_context, client, context_of, explain, name_of
+from restsock.tls import TLSLike, context_of, explain, name_of
 
 from ._proxy import Proxy
 from ._socks import open_socks
 from ._url import Address
 
-__all__ = ["OpenStream", "Transport", "check_tls", "open_tcp", "open_unix"]
+__all__ = ["OpenStream", "Transport", "open_tcp", "open_unix"]
 
 OpenStream = Callable[[Address], Awaitable[trio.abc.Stream]]
 """Opens the stream to an address on which TLS, or the WebSocket, is going to run."""
@@ -30,23 +30,6 @@ OpenStream = Callable[[Address], Awaitable[trio.abc.Stream]]
 _READ = 16 * 1024
 _SOCKETS = SocketOptions()
 _STREAM_ERRORS = (trio.BrokenResourceError, trio.ClosedResourceError)
-
-
-def check_tls(address: Address, tls: object, ssl_context: object = None) -> TLSLike | None:
-    """Checks what was given as `tls`, or as `ssl_context`, for an address; its default if need be.
-
-    Raises:
-        TypeError: See `restsock.tls.check_context`.
-        ValueError: See there; or the address is one without TLS.
-    """
-    secure = check_context(tls, ssl_context, listener=False)
-    if address.tls:
-        return secure or client()
-    if secure is not None:
-        given = "ssl_context=" if tls is None else "tls="
-        scheme = "wss" if address.socket_path is None else "wss+unix"
-        raise ValueError(f"{given} needs a {scheme}:// URL")
-    return None
 
 
 async def open_tcp(address: Address, sockets: SocketOptions = _SOCKETS) -> trio.abc.Stream:

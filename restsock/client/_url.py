@@ -44,6 +44,11 @@ class Address:
         return "wss" if self.tls else "ws"
 
     @property
+    def secure_scheme(self) -> str:
+        """The scheme of a URL for the same place, with TLS."""
+        return "wss" if self.socket_path is None else "wss+unix"
+
+    @property
     def where(self) -> str:
         """What an error calls it: the file of a Unix socket, else the authority."""
         return self.authority if self.socket_path is None else self.socket_path

@@ -17,7 +17,7 @@ from restsock.websockets import Dialer, Endpoint, Reconnect
 from ._errors import MessagingClosed
 from ._websocket_link import Carried, WebSocketLink
 from .dialects import Dialect, End
-from .engine import is_name
+from .engine import check_name, is_name
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -117,8 +117,8 @@ class ForeignPeers:
             ValueError: the name, or an option, is not valid.
             TypeError: an option is of a wrong type.
         """
-        if name is not None and not is_name(name):
-            raise ValueError(f"a peer's name is 1 to 255 printable characters, not {name!r}")
+        if name is not None:
+            check_name("peer's name", name)
         address = parse_url(url)
 
         async def serve(websocket: ClientWebSocket) -> None:

@@ -12,12 +12,12 @@ from restsock.connection import failure_of
 
 from ._errors import MessagingError
 from ._message import Message
-from .engine import Delivery, Refusal, is_name, sayable
+from .engine import Delivery, Refusal, sayable
 
 if TYPE_CHECKING:
     from ._driver import Driver
 
-__all__ = ["EVERY", "Handler", "Handlers", "check_channel"]
+__all__ = ["EVERY", "Handler", "Handlers"]
 
 # The channel of handlers for all channels that have none of their own.
 EVERY = "*"
@@ -221,9 +221,3 @@ def _worst(refusals: list[Refusal]) -> Refusal | None:
         return refusals[0]
     times = [one.retry_after for one in again if one.retry_after is not None]
     return again[0]._replace(retry_after=max(times, default=None))
-
-
-def check_channel(channel: object) -> None:
-    """Raises `ValueError` unless it can be the name of a channel."""
-    if not is_name(channel):
-        raise ValueError(f"a channel is 1 to 255 printable characters, not {channel!r}")

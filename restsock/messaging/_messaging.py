@@ -18,7 +18,7 @@ from ._connection_link import ConnectionLink
 from ._driver import Driver
 from ._errors import MessagingClosed
 from ._foreign import ForeignPeers
-from ._handlers import Handlers, check_channel
+from ._handlers import Handlers
 from ._methods import Methods
 from ._monitor import Monitor
 from ._options import Delivery, MessagingOptions
@@ -29,7 +29,7 @@ from ._statistics import MessagingHealth, MessagingStatistics, statistics_of
 from ._store import MemoryStore, Store
 from ._stream import MessageStream
 from ._transaction import Transaction
-from .engine import DeadLetter, Engine, Link
+from .engine import DeadLetter, Engine, Link, check_name
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -142,12 +142,12 @@ class Messaging(ForeignPeers):
         Raises:
             ValueError: the name or the delivery is not valid.
         """
-        check_channel(name)
+        check_name("channel", name)
         if delivery not in ("at_most_once", "at_least_once"):
             raise ValueError(f"delivery is at_most_once or at_least_once, not {delivery!r}")
         destination = to.state.destination.name if isinstance(to, Session) else to
-        if isinstance(to, str) and to and (len(to) > 255 or not to.isprintable()):
-            raise ValueError(f"a peer's name is 1 to 255 printable characters, not {to!r}")
+        if isinstance(to, str) and to:
+            check_name("peer's name", to)
         return Channel(self._driver, self.options, name, destination, delivery)
 
     async def publish(
@@ -165,7 +165,7 @@ class Messaging(ForeignPeers):
             MessagingError: as `Sessions.broadcast`.
             ValueError: the channel is not valid.
         """
-        check_channel(channel)
+        check_name("channel", channel)
         await trio.lowlevel.checkpoint()
         self._driver.check_open()
         content = self._owner.content(channel, body, headers)
@@ -189,7 +189,7 @@ class Messaging(ForeignPeers):
             MessagingError: as `Sessions.broadcast`.
             ValueError: the channel is not valid.
         """
-        check_channel(channel)
+        check_name("channel", channel)
         return await self.sessions.send_each(dict.fromkeys(origins), channel, body, headers)
 
     async def transact(self, work: Callable[[Transaction], T]) -> T:
@@ -243,7 +243,7 @@ class Messaging(ForeignPeers):
         Raises:
             ValueError: the channel or the loop is not valid.
         """
-        check_channel(channel)
+        check_name("channel", channel)
         check_loop(loop)
 
         def add(function: F) -> F:
@@ -270,7 +270,7 @@ class Messaging(ForeignPeers):
         Raises:
             ValueError: the channel or the window is not valid.
         """
-        check_channel(channel)
+        check_name("channel", channel)
         if window < 1:
             raise ValueError(f"window must be 1 or more, not {window!r}")
         return MessageStream(self._handlers, channel, window)

@@ -10,7 +10,7 @@ from restsock.connection import failure_of
 from ._errors import InvalidMessage, MessagingError
 from ._handlers import EVERY
 from ._session import Session
-from .engine import Malformed, Peer, encode_json, is_name, sayable, utf8_length
+from .engine import Malformed, Peer, check_name, encode_json, is_name, sayable, utf8_length
 from .engine import Request as EngineRequest
 
 if TYPE_CHECKING:
@@ -100,8 +100,7 @@ class Methods:
         Raises:
             ValueError: there is such a method, or it is no name.
         """
-        if not is_name(name):
-            raise ValueError(f"a method has 1 to 255 printable characters, not {name!r}")
+        check_name("method", name)
         if name in self._methods:
             raise ValueError(f"there is a method {name!r} already")
         self._methods[name] = call

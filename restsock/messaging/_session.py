@@ -18,7 +18,7 @@ from ._errors import (
     QueueFull,
     SessionClosed,
 )
-from .engine import Delivery, Link, Malformed, Peer, Reply, encode_json, is_name
+from .engine import Delivery, Link, Malformed, Peer, Reply, check_name, encode_json, is_name
 
 if TYPE_CHECKING:
     from restsock._principal import Principal
@@ -166,8 +166,7 @@ class Session:
             ValueError: the channel or the delivery is not valid.
             MessagingError: as `Channel.send`.
         """
-        if not is_name(channel):
-            raise ValueError(f"a channel is 1 to 255 printable characters, not {channel!r}")
+        check_name("channel", channel)
         if delivery == "at_least_once":
             self._check_open()
             return await self._owner.send_reliable(self, channel, body, headers, reply_to)
@@ -206,8 +205,7 @@ class Session:
             SessionClosed: the session has ended. InvalidMessage: the parameters are not JSON.
             MessageTooLarge: they do not fit into an envelope. ValueError: the method is no name.
         """
-        if not is_name(method):
-            raise ValueError(f"a method has 1 to 255 printable characters, not {method!r}")
+        check_name("method", method)
         if timeout is None:
             timeout = self._driver.options.ask_timeout
         try:

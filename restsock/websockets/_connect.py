@@ -16,7 +16,7 @@ from restsock._logging import LoggerLike, PartLog
 from restsock._options import Heartbeat, Options
 from restsock._principal import ConnectionInfo
 from restsock.auth import Credentials
-from restsock.client import ProxyLike, Transport, check_fields, check_tls, choose_proxy, parse_url
+from restsock.client import ProxyLike, Transport, check_fields, choose_proxy, parse_url
 from restsock.connection import ClientWebSocket, FieldsLike, check_trio, heartbeat_calls
 from restsock.protocol import CloseCode, Deflate
 
@@ -155,7 +155,7 @@ def target_of(
     return Target(
         transport=Transport(
             address,
-            check_tls(address, tls),
+            _tls.check_for_url(tls, secure=address.tls, scheme=address.secure_scheme),
             proxy=choose_proxy(address, proxy, logger),
             sockets=options.sockets,
         ),

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from ._template import Template
 
-__all__ = ["Broker", "QueueOptions", "checked_tls"]
+__all__ = ["Broker", "QueueOptions"]
 
 _log = logging.getLogger("restsock.gateway")
 
@@ -188,26 +188,6 @@ class Broker(Queue):
             number, body = 502, None
         headers = {} if content_type is None else {"content-type": content_type}
         self.answer(id, body, status=number, headers=headers)
-
-
-def checked_tls(tls: object, wanted: str, scheme: str) -> _tls.TLSLike | None:
-    """What connections are secured with; `None` is plain text.
-
-    Args:
-        tls: What the caller has given.
-        wanted: The scheme of URLs that have TLS.
-        scheme: That of the URL.
-
-    Raises:
-        ValueError: It is given, and the URL has none.
-        TypeError: It is nothing of the kind.
-    """
-    found = _tls.check_context(tls, listener=False)
-    if scheme == wanted:
-        return found or _tls.client()
-    if found is not None:
-        raise ValueError(f"TLS needs a URL with {wanted}://")
-    return None
 
 
 def _why(error: BaseException) -> str:

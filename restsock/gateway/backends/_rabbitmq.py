@@ -20,7 +20,7 @@ from restsock._addresses import split_url, without_zone
 from restsock.auth import Basic
 from restsock.gateway._errors import CallFailed
 
-from ._broker import Broker, QueueOptions, checked_tls
+from ._broker import Broker, QueueOptions
 from ._template import Template
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ class RabbitMQ(Broker):
             where.check_own("the name of a queue")
         super().__init__(where, **options)
         secure = parts.scheme == "amqps"
-        self._tls = checked_tls(tls, "amqps", parts.scheme)
+        self._tls = _tls.check_for_url(tls, secure=secure, scheme="amqps")
         self._auth = auth
         self._exchange_name = exchange
         self._durable = durable

@@ -22,7 +22,7 @@ from restsock._addresses import split_url, without_zone
 from restsock._options import between
 from restsock.gateway._errors import CallFailed
 
-from ._broker import Broker, QueueOptions, checked_tls
+from ._broker import Broker, QueueOptions
 from ._template import Template
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ class RedisStreams(Broker):
         number = parts.target.removeprefix("/") or "0"
         if not (number.isascii() and number.isdigit()):
             raise ValueError(f"the path of the URL is the number of a database, not {number!r}")
-        self._tls = checked_tls(tls, "rediss", parts.scheme)
+        self._tls = _tls.check_for_url(tls, secure=parts.scheme == "rediss", scheme="rediss")
         self._auth = auth
         name = Template(stream, _key)
         name.check_own("the key of a stream")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import trio
 
 from restsock.messaging._errors import MessagingError
-from restsock.messaging._handlers import check_channel
+from restsock.messaging.engine import check_name
 
 from ._deliveries import Deliveries
 from ._subject import SubjectTemplate
@@ -69,7 +69,7 @@ async def send_down(
     """
     template = SubjectTemplate(subject)
     if "channel" not in template.names:
-        check_channel(channel)
+        check_name("channel", channel)
     if delivery not in ("at_most_once", "at_least_once"):
         raise ValueError(f"delivery is at_most_once or at_least_once, not {delivery!r}")
     if absent not in ("retry", "wait") or not retry_after >= 0:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from restsock.messaging.engine import encode_json, is_name
+from restsock.messaging.engine import check_name, encode_json
 from restsock.protocol import Envelope
 
 from ._dialect import End, Garbled, Unsayable, milliseconds
@@ -34,8 +34,7 @@ class Raw:
     acknowledges = False
 
     def __init__(self, *, channel: str = "messages") -> None:
-        if not is_name(channel):
-            raise ValueError(f"a channel is 1 to 255 printable characters, not {channel!r}")
+        check_name("channel", channel)
         self.channel = channel
 
     def __repr__(self) -> str:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
 from restsock._strict_json import NotJSON, read_json
-from restsock.messaging.engine import encode_json, is_name
+from restsock.messaging.engine import check_name, encode_json
 from restsock.protocol import Envelope
 
 from ._dialect import End, Garbled, milliseconds
@@ -53,8 +53,7 @@ class Semstreams:
     acknowledges = True
 
     def __init__(self, *, channel: str = "data") -> None:
-        if not is_name(channel):
-            raise ValueError(f"a channel is 1 to 255 printable characters, not {channel!r}")
+        check_name("channel", channel)
         self.channel = channel
         self._latest: tuple[Outgoing, str] | None = None  # of a broadcast, encoded once
         self._wires: WeakSet[_Wire] = WeakSet()

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from restsock.codecs import Codec, CodecError, Format, Step
-from restsock.messaging.engine import is_name
+from restsock.messaging.engine import check_name
 from restsock.protocol import Envelope
 
 from ._dialect import End, Garbled, Unsayable, milliseconds
@@ -58,8 +58,7 @@ class Tremor:
         channel: str = "events",
         binary: bool | None = None,
     ) -> None:
-        if not is_name(channel):
-            raise ValueError(f"a channel is 1 to 255 printable characters, not {channel!r}")
+        check_name("channel", channel)
         self.channel = channel
         self.binary = binary
         self.format = Format(codec, before=before, after=after)

@@ -27,6 +27,7 @@ __all__ = [
     "Slow",
     "Working",
     "check_headers",
+    "check_name",
     "content_size",
     "encode_content",
     "encode_json",
@@ -252,6 +253,12 @@ def utf8_length(text: str) -> int:
 def is_name(value: object) -> bool:
     """Whether it can be the name of a channel, a method or a peer."""
     return isinstance(value, str) and 1 <= len(value) <= MAX_NAME and value.isprintable()
+
+
+def check_name(what: str, value: object) -> None:
+    """Raises `ValueError` unless it can be the name of a channel, a method or a peer."""
+    if not is_name(value):
+        raise ValueError(f"a {what} is 1 to 255 printable characters, not {value!r}")
 
 
 def check_headers(headers: object) -> Mapping[str, str]:
