@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import warnings
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from restsock._exceptions import ConnectionClosed
 from restsock.connection import check_asyncio
 from restsock.endpoint import Entered
-from restsock.threads import AsyncioContext, run_from_asyncio
+from restsock.threads import AsyncioContext, abandon_unclosed, run_from_asyncio
 
 from ._connection import Connection
 
@@ -110,7 +109,4 @@ class AsyncioEndpoint(Generic[E]):
         return repr(self._endpoint)
 
     def __del__(self) -> None:
-        context = getattr(self, "_context", None)
-        if context is not None and not context.closed and not context.portal.foreign:
-            warnings.warn(f"{self!r} was never closed", ResourceWarning, source=self, stacklevel=2)
-            context.abandon()
+        abandon_unclosed(self, getattr(self, "_context", None))

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from restsock.endpoint import documented_like
-from restsock.threads import OpenContext
+from restsock.threads import OpenContext, abandon_unclosed
 
 from ._messaging import Authorize
 from ._messaging import Messaging as TrioMessaging
@@ -91,10 +90,7 @@ class MessagingFace:
         return f"<{name}, {len(self._messaging.sessions)} sessions>"
 
     def __del__(self) -> None:
-        context = getattr(self, "_context", None)
-        if context is not None and not context.closed and not context.portal.foreign:
-            warnings.warn(f"{self!r} was never closed", ResourceWarning, source=self, stacklevel=2)
-            context.abandon()
+        abandon_unclosed(self, getattr(self, "_context", None))
 
     def _check_new(self) -> None:
         if self._context is not None:

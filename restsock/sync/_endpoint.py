@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from restsock._exceptions import ConnectionClosed
 from restsock.endpoint import Entered
-from restsock.threads import BlockingContext
+from restsock.threads import BlockingContext, abandon_unclosed
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -131,7 +130,4 @@ class BlockingEndpoint(Generic[E]):
         return repr(self._entered.endpoint)
 
     def __del__(self) -> None:
-        context = getattr(self, "_context", None)
-        if context is not None and not context.closed and not context.portal.foreign:
-            warnings.warn(f"{self!r} was never closed", ResourceWarning, source=self, stacklevel=2)
-            context.abandon()
+        abandon_unclosed(self, getattr(self, "_context", None))

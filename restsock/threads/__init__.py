@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ._context import BlockingContext, OpenContext
+from ._context import BlockingContext, OpenContext, abandon_unclosed
 from ._exchange import ThreadExchange
 from ._loop_exchange import LoopExchange, open_here
 from ._pool import Worker, WorkerPool
@@ -39,6 +39,7 @@ __all__ = [
     "ThreadUpload",
     "Worker",
     "WorkerPool",
+    "abandon_unclosed",
     "open_here",
     "run_from_asyncio",
     "send_upload",

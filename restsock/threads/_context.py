@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import queue
 import threading
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import trio
 
@@ -16,7 +17,7 @@ from restsock._exceptions import RestsockError
 from ._background import acquire, release
 from ._portal import Answer, Job, unwrap
 
-__all__ = ["BlockingContext", "OpenContext"]
+__all__ = ["BlockingContext", "OpenContext", "abandon_unclosed"]
 
 T = TypeVar("T")
 
@@ -176,3 +177,10 @@ class BlockingContext(OpenContext[T]):
     def wait(self, timeout: float | None) -> bool:
         """Wait until it is closed; return whether it is, in time."""
         return self._done.wait(timeout)
+
+
+def abandon_unclosed(owner: object, context: OpenContext[Any] | None) -> None:
+    """Closes what an owner has left open, who is dropped; it is warned of. For its `__del__`."""
+    if context is not None and not context.closed and not context.portal.foreign:
+        warnings.warn(f"{owner!r} was never closed", ResourceWarning, source=owner, stacklevel=3)
+        context.abandon()

@@ -10,15 +10,13 @@ the store what that says, and then `stored` and `flush`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ._answers import Answers
 from ._calls import Calls
-from ._context import Context, Counters, Effects, Host
-from ._entry import Entry
-from ._inbox import Delivery, Inbox, Line
-from ._outbox import Outbox
+from ._context import Context, Host
+from ._inbox import Delivery
 from ._payloads import (
     Ack,
     Data,
@@ -37,7 +35,7 @@ from ._payloads import (
 )
 from ._peer import Destination, Peer, destination_of, sender_of
 from ._reading import decode_payload
-from ._receiving import Receiving, Refusal
+from ._receiving import Receiving
 from ._senders import Senders
 from ._sending import Sending
 from ._topics import Subscription, Topics
@@ -48,7 +46,6 @@ if TYPE_CHECKING:
 
     from ._link import Link
     from ._outgoing import Outgoing
-    from ._records import InboxKey, Mark, OutRecord
 
 __all__ = ["Engine"]
 
@@ -94,46 +91,42 @@ class Engine:
         self._context = context
         self._options = options
         self._host = host
-        self._sending = Sending(context)
-        self._senders = Senders(context)
-        self._receiving = Receiving(context, self._sending, self._senders)
-        self._topics = Topics(context, self._sending)
-        self._calls = calls = Calls(context, self._sending)
-        answers = Answers(context, self._sending)
+        self.counters = context.counters
+        self._sending = sending = Sending(context)
+        self._senders = senders = Senders(context)
+        self._receiving = receiving = Receiving(context, sending, senders)
+        self._topics = topics = Topics(context, sending)
+        calls = Calls(context, sending)
+        answers = Answers(context, sending)
+        # What one part does by itself: see there.
+        self.restore, self.restore_mark = sending.restore, senders.restore
+        self.take, self.stored = context.take, receiving.stored
+        self.destination = sending.destination
+        self.without, self.is_without = sending.without, sending.is_without
+        self.has_room, self.make_room = sending.has_room, sending.make_room
+        self.send_reliable, self.saved, self.withdrawn = (
+            sending.add,
+            sending.saved,
+            sending.withdraw,
+        )
+        self.message = sending.data
+        self.publish, self.unsubscribe = topics.publish, topics.unsubscribe
+        self.ask, self.reply = calls.ask, calls.reply
+        self.begin, self.knows = senders.begin, senders.knows
+        self.next, self.mark_of, self.finish = receiving.next, receiving.mark_of, receiving.finish
+        self.due, self.tick = sending.timers.due, sending.tick
         self._handlers: dict[type, Callable[[Peer, Any, float], None]] = {
             Ack: answers.acknowledged,
             Nack: answers.refused,
             Working: answers.extended,
             Grant: self._granted,
             Resume: answers.resume,
-            Resumed: self._receiving.resumed,
+            Resumed: receiving.resumed,
             Request: calls.asked,
             Reply: calls.answered,
             Slow: self._slow,
         }
         self.peers: dict[str, Peer] = {}
-
-    @property
-    def counters(self) -> Counters:
-        return self._context.counters
-
-    # --- the store ----------------------------------------------------------------------------
-
-    def restore(self, record: OutRecord) -> None:
-        """A message of a former run, in the order in which they were added."""
-        self._sending.restore(record)
-
-    def restore_mark(self, mark: Mark) -> None:
-        """What is known of a sender from a former run."""
-        self._senders.restore(mark)
-
-    def take(self) -> Effects:
-        """What there is to do with the store."""
-        return self._context.take()
-
-    def stored(self, effects: Effects) -> None:
-        """The marks of it are stored: who has sent those messages may know."""
-        self._receiving.stored(effects)
 
     def flush(self, now: float) -> None:
         """Tells peers what they are to be told."""
@@ -175,14 +168,6 @@ class Engine:
         self._sending.pump(peer, now)
         if peer.acks:
             self._receiving.flush(peer, now)
-
-    def without(self, name: str, *, connected: bool) -> None:
-        """The peer of a destination knows no messaging, and is connected or not any more."""
-        self._sending.without(name, connected=connected)
-
-    def is_without(self, destination: Destination) -> bool:
-        """Whether the peer of a destination is connected, and knows no messaging."""
-        return self._sending.is_without(destination)
 
     def receive(self, peer: Peer, envelope: Envelope, size: int, now: float) -> None:
         """An envelope has come; `size` is that of its message in bytes."""
@@ -228,40 +213,6 @@ class Engine:
 
     # --- what goes out ------------------------------------------------------------------------
 
-    def destination(self, name: str) -> Destination:
-        """The destination of that name."""
-        return self._sending.destination(name)
-
-    def has_room(self, destination: Destination, size: int) -> bool:
-        """Whether there is room for a message to be sent at least once."""
-        return self._sending.has_room(destination, size)
-
-    def make_room(self, destination: Destination, size: int, now: float) -> bool:
-        """Gives up the oldest messages of a destination, until there is."""
-        return self._sending.make_room(destination, size, now)
-
-    def send_reliable(
-        self, destination: Destination, channel: str, content: str, size: int, now: float
-    ) -> tuple[Outbox, Entry]:
-        """A message to be sent at least once. It leaves when it was `saved`, or is `withdrawn`.
-
-        Args:
-            destination: where to.
-            channel: on which channel.
-            content: as in `OutRecord`.
-            size: bytes of the content and the channel.
-            now: the time.
-        """
-        return self._sending.add(destination, channel, content, size, now)
-
-    def saved(self, outbox: Outbox, entry: Entry, now: float) -> None:
-        """The store has it."""
-        self._sending.saved(outbox, entry, now)
-
-    def withdrawn(self, outbox: Outbox, entry: Entry) -> None:
-        """The store could not keep it."""
-        self._sending.withdraw(outbox, entry)
-
     def send(
         self, destination: Destination, channel: str, content: str, now: float
     ) -> Outgoing | None:
@@ -277,19 +228,11 @@ class Engine:
             sending.pump(destination.peer, now)
         return outgoing if queued else None
 
-    def message(self, channel: str, content: str, now: float) -> Outgoing:
-        """A message without a number, for any number of peers."""
-        return self._sending.data(channel, content, now)
-
     def send_to(self, peer: Peer, outgoing: Outgoing, now: float) -> bool:
         """Sends it to one of them; `False` if there is no room for it."""
         queued = self._sending.enqueue(peer.queue, peer, outgoing)
         self._sending.pump(peer, now)
         return queued
-
-    def publish(self, channel: str, content: str, now: float) -> list[Peer]:
-        """Sends a message to all who have subscribed to a channel, and returns them."""
-        return self._topics.publish(channel, content, now)
 
     def subscribe(
         self, peer: Peer, channel: str, epoch: str, seq: int, now: float, *, keep: bool = True
@@ -298,18 +241,10 @@ class Engine:
         self._context.flush(peer)
         return self._topics.subscribe(peer, channel, epoch, seq, now, keep=keep)
 
-    def unsubscribe(self, peer: Peer, channel: str) -> None:
-        """Ends a subscription of a peer."""
-        self._topics.unsubscribe(peer, channel)
-
     def position(self, peer: Peer, channel: str) -> tuple[str, int]:
         """The epoch and number of the last message of a channel that a peer publishes."""
         line = peer.sender.lines.get(channel)
         return ("", 0) if line is None else line.last
-
-    def begin(self, peer: Peer, channel: str, epoch: str, seq: int) -> None:
-        """What a peer publishes follows this number, if it is not known better."""
-        self._senders.begin(peer, channel, epoch, seq)
 
     def working(self, delivery: Delivery, seconds: float, now: float) -> None:
         """Asks for time for a message that is being handled."""
@@ -324,51 +259,6 @@ class Engine:
             peer.tell(outgoing)
             self._sending.pump(peer, now)
 
-    # --- requests -----------------------------------------------------------------------------
-
-    def ask(self, peer: Peer, method: str, params: str, waiter: object, now: float) -> Outgoing:
-        """Asks a peer, of whom not too much may be asked already; see `Calls.ask`."""
-        return self._calls.ask(peer, method, params, waiter, now)
-
-    def reply(
-        self,
-        peer: Peer,
-        id: str,
-        now: float,
-        *,
-        result: str = "null",
-        error: str = "",
-        kind: str = "",
-    ) -> None:
-        """Answers a request of a peer, with a result as JSON text or with an error."""
-        self._calls.reply(peer, id, now, result=result, error=error, kind=kind)
-
-    # --- what comes in ------------------------------------------------------------------------
-
-    def next(self, line: Inbox | Line, window: int, *, ordered: bool) -> Delivery | None:
-        """The message to begin with in a line, if there is one."""
-        return self._receiving.next(line, window, ordered=ordered)
-
-    def knows(self, key: InboxKey) -> bool:
-        """Whether it still remembers an epoch of a sender, or again."""
-        return self._senders.knows(key)
-
-    def mark_of(self, delivery: Delivery) -> Sequence[Mark]:
-        """What is to be noted of a message that is being handled, with what its handler stores.
-
-        Returns:
-            Nothing, if it is known by no number, or its sender by no name.
-        """
-        return self._receiving.mark_of(delivery)
-
-    def finish(self, delivery: Delivery, refusal: Refusal | None, now: float) -> bool:
-        """A message that was begun was handled (`None`), or not.
-
-        Returns:
-            Whether that is for the store: it is among `Effects.acks`.
-        """
-        return self._receiving.finish(delivery, refusal, now)
-
     def _granted(self, peer: Peer, grant: Grant, now: float) -> None:
         if peer.credit is None or not peer.credit.grant(grant.messages, grant.bytes):
             self.counters.one(self.counters.errors, "credit_grant")
@@ -379,15 +269,7 @@ class Engine:
         self.counters.slow_received += 1
         peer.pace.slow(now)
 
-    # --- time and totals ----------------------------------------------------------------------
-
-    def due(self) -> float | None:
-        """When `tick` is due."""
-        return self._sending.timers.due()
-
-    def tick(self, now: float) -> None:
-        """Deals with what is due."""
-        self._sending.tick(now)
+    # --- totals -------------------------------------------------------------------------------
 
     def waiting(self) -> tuple[int, int]:
         """How many messages wait to be handled, of connected peers, and how many may."""

@@ -238,7 +238,10 @@ class Receiving:
         return delivery
 
     def mark_of(self, delivery: Delivery) -> tuple[Mark, ...]:
-        """What the store has to note of a message, once it is handled; see `Engine.mark_of`."""
+        """What is to be noted of a message that is being handled, with what its handler stores.
+
+        Nothing, if it is known by no number, or its sender by no name.
+        """
         peer: Peer = delivery.session
         if delivery.epoch is None or peer.sender.temporary:
             return ()

@@ -127,7 +127,7 @@ class Senders:
         return line
 
     def begin(self, peer: Peer, channel: str, epoch: str, seq: int) -> None:
-        """See `Engine.begin`."""
+        """What a peer publishes follows this number, if it is not known better."""
         line = self.line(peer.sender, channel)
         if line is not None:
             line.begin_epoch(epoch, seq)

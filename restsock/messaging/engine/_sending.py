@@ -76,7 +76,7 @@ class Sending:
     # --- what is put in -----------------------------------------------------------------------
 
     def restore(self, record: OutRecord) -> None:
-        """A message of a former run."""
+        """A message of a former run, in the order in which they were added."""
         destination = self.destination(record.destination)
         outbox = self.outbox(destination, record.channel)
         before = outbox.bytes
@@ -96,7 +96,15 @@ class Sending:
     def add(
         self, destination: Destination, channel: str, content: str, size: int, now: float
     ) -> tuple[Outbox, Entry]:
-        """A new message to be sent at least once. It leaves when it is `saved`."""
+        """A message to be sent at least once. It leaves when it was `saved`, or is withdrawn.
+
+        Args:
+            destination: where to.
+            channel: on which channel.
+            content: as in `OutRecord`.
+            size: bytes of the content and the channel.
+            now: the time.
+        """
         outbox = self.outbox(destination, channel)
         entry = outbox.add(self._context.new_id(), self._context.timestamp(now), content, size)
         destination.messages += 1
