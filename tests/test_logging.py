@@ -94,7 +94,7 @@ def log_calls() -> Iterator[tuple[str, str, ast.Call]]:
 
 def test_a_line_about_a_connection_has_its_fields() -> None:
     calls = [call for call in log_calls() if "connection %s" in call[1]]
-    assert len(calls) > 5  # most are written by one function
+    assert len(calls) > 5  # most others are of `LimitLog.note_about`, which adds the fields itself
     without = [
         where
         for where, _, node in calls

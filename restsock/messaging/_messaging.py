@@ -107,7 +107,7 @@ class Messaging(ForeignPeers):
             raise RuntimeError("a messaging can be entered once; make another one")
         self._context = self._driver.running()
         await self._context.__aenter__()
-        self._driver.start_soon(self._sample)
+        self._driver.start_soon(self._monitor.sample_forever, self._driver)
         return self
 
     async def __aexit__(
@@ -369,28 +369,7 @@ class Messaging(ForeignPeers):
         It is not while a carrier listens and nobody has been connected for 5 minutes, after a
         carrier has given up dialing, and while a queue has been full for 30 s.
         """
-        running = self._driver.open
-        now = trio.current_time() if running else 0.0
-        depth, utilization = self._fullest() if running else (0, 0.0)
-        return self._monitor.health(
-            now,
-            running=running,
-            active=len(self.sessions),
-            total=self._driver.engine.counters.attached if running else 0,
-            depth=depth,
-            utilization=round(utilization, 4),
-        )
-
-    def _fullest(self) -> tuple[int, float]:
-        """How many messages wait to be handled, and how full the fullest queue is."""
-        queues = [peer.waiting for peer in self._driver.engine.peers.values()]
-        return sum(map(len, queues)), max((queue.level for queue in queues), default=0.0)
-
-    async def _sample(self) -> None:
-        while True:
-            handled = self._driver.engine.counters.handled
-            self._monitor.sample(trio.current_time(), handled, self._fullest()[1])
-            await trio.sleep(1)
+        return self._monitor.health_of(self._driver)
 
     def _engine(self) -> Engine:
         if not hasattr(self._driver, "engine"):

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import trio
 
 from ._statistics import MessagingHealth
+
+if TYPE_CHECKING:
+    from ._driver import Driver
 
 __all__ = ["Monitor"]
 
@@ -66,6 +71,27 @@ class Monitor:
         elif self._full_since is None:
             self._full_since = now
 
+    async def sample_forever(self, driver: Driver) -> None:
+        """Takes a sample each second."""
+        while True:
+            handled = driver.engine.counters.handled
+            self.sample(trio.current_time(), handled, _fullest(driver)[1])
+            await trio.sleep(1)
+
+    def health_of(self, driver: Driver) -> MessagingHealth:
+        """What it amounts to now."""
+        if not driver.open:
+            return self.health(0.0, running=False, active=0, total=0, depth=0, utilization=0.0)
+        depth, utilization = _fullest(driver)
+        return self.health(
+            trio.current_time(),
+            running=True,
+            active=len(driver.engine.peers),
+            total=driver.engine.counters.attached,
+            depth=depth,
+            utilization=round(utilization, 4),
+        )
+
     def health(
         self, now: float, *, running: bool, active: int, total: int, depth: int, utilization: float
     ) -> MessagingHealth:
@@ -99,3 +125,9 @@ class Monitor:
             return 0.0
         (first, before), (last, after) = self._handled[0], self._handled[-1]
         return round((after - before) / (last - first), 3) if last > first else 0.0
+
+
+def _fullest(driver: Driver) -> tuple[int, float]:
+    """How many messages wait to be handled, and how full the fullest queue is."""
+    queues = [peer.waiting for peer in driver.engine.peers.values()]
+    return sum(map(len, queues)), max((queue.level for queue in queues), default=0.0)
