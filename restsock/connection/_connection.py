@@ -152,7 +152,7 @@ class Connection(Requester):
             partial(writer.call_on_loop, lifecycle.start_soon),
             self.limit_log,
         )
-        self.reader = Reader(stream, pipeline, lifecycle, writer, heartbeat, counters, table)
+        self.reader = Reader(pipeline, writer, heartbeat, counters, table)
 
     def __repr__(self) -> str:
         state = "open" if self.closed is None else f"closed: {self.closed}"

@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from ._counters import ConnectionCounters
     from ._direct_socket import DirectSocket
     from ._heartbeat import ConnectionHeartbeat
-    from ._lifecycle import Lifecycle
     from ._ready_poll import ReadyPoll
     from ._writer import Traffic, Writer
 
@@ -69,14 +68,12 @@ class Reader:
         "_ending",
         "_fd",
         "_heartbeat",
-        "_lifecycle",
         "_owner",
         "_pipeline",
         "_poll",
         "_reading",
         "_resumed",
         "_size",
-        "_stream",
         "_traffic",
         "_writer",
         "ended",
@@ -86,9 +83,7 @@ class Reader:
 
     def __init__(
         self,
-        stream: trio.abc.Stream,
         pipeline: Pipeline,
-        lifecycle: Lifecycle,
         writer: Writer,
         heartbeat: ConnectionHeartbeat,
         counters: ConnectionCounters,
@@ -104,9 +99,7 @@ class Reader:
         self._fd = -1  # the socket's number in there
         self._resumed: trio.Event | None = None  # where a task of its own waits for that
         self._reading: trio.CancelScope | None = None  # of a task of its own that reads
-        self._stream = stream
         self._pipeline = pipeline
-        self._lifecycle = lifecycle
         self._writer = writer
         self._heartbeat = heartbeat
         self._clock = trio.lowlevel.current_clock()  # for any thread
@@ -132,7 +125,7 @@ class Reader:
         if self._ending is not None:
             self._tell_ending()
         elif direct_socket is None or not self._join(direct_socket.fileno(), interval):
-            self._lifecycle.start_soon(self._run, interval)
+            self._writer.lifecycle.start_soon(self._run, interval)
 
     def _join(self, fd: int, interval: float | None) -> bool:
         """Has the one task of the loop read it; tells whether that can."""
@@ -162,7 +155,7 @@ class Reader:
 
     def _crash(self, exc: BaseException) -> None:
         self._leave()
-        self._lifecycle.crash(exc)
+        self._writer.lifecycle.crash(exc)
 
     def _run_on_loop(self, function: Callable[[T], object], data: T) -> None:
         """Reads, or takes bytes in, on the loop: see `Writer.run_on_loop`."""
@@ -182,7 +175,7 @@ class Reader:
         owner, self._owner = self._owner, None
         if owner is not None:
             assert self._ending is not None
-            self._lifecycle.start_soon(owner.end, self._ending)
+            self._writer.lifecycle.start_soon(owner.end, self._ending)
 
     def _leave(self) -> None:
         """The loop waits for the socket no more."""
@@ -209,7 +202,7 @@ class Reader:
                         await trio.lowlevel.wait_readable(direct_socket.fileno())
                         self._run_on_loop(self._read, direct_socket)
                     else:
-                        data = bytes(await self._stream.receive_some(_READ))
+                        data = bytes(await self._writer.stream.receive_some(_READ))
                         if data:
                             self._run_on_loop(self._receive, data)
                         else:
@@ -251,7 +244,7 @@ class Reader:
     async def drop_some(self) -> bool:
         """Reads and forgets; tells whether there may be more. On the loop, once `run` is over."""
         try:
-            return bool(await self._stream.receive_some(_READ))
+            return bool(await self._writer.stream.receive_some(_READ))
         except (trio.BrokenResourceError, trio.ClosedResourceError, OSError):
             return False
 
@@ -433,7 +426,7 @@ class Reader:
                 self._ending = self._lost()
 
     def _lost(self) -> Closed:
-        return self._lifecycle.lost("the socket ended without a close")
+        return self._writer.lifecycle.lost("the socket ended without a close")
 
     def _receive(self, data: bytes) -> int:
         """Takes bytes in, and returns how many; `_ending` tells whether they were the last.
@@ -454,9 +447,9 @@ class Reader:
                 elif isinstance(event, Ping):
                     self._heartbeat.receive_ping(event.payload)
                 elif isinstance(event, CloseReceived):
-                    self._ending = self._lifecycle.closed_by_peer(event.code, event.reason)
+                    self._ending = self._writer.lifecycle.closed_by_peer(event.code, event.reason)
             if self._ending is None and self._pipeline.ended:
-                self._ending = self._lifecycle.lost("the peer ended TLS without a close")
+                self._ending = self._writer.lifecycle.lost("the peer ended TLS without a close")
             return size
         finally:
             self._traffic.dispatch()

@@ -76,11 +76,13 @@ class Writer:
     """The lock of a connection and its way out. Calls are made with the lock unless they say so.
 
     Attributes:
+        lifecycle: of the connection.
         lock: held, by whatever thread, while anything of the traffic changes. Reentrant.
         direct_socket: where threads can use the socket; `None` once nothing may be sent any more.
         distrusted: whether a thread was interrupted in the middle of using the connection.
         off_loop: whether the lock is held by a thread that is not the loop's.
         pid: the process that it belongs to.
+        stream: of the loop, where there is no direct socket.
         token: of the loop.
         traffic: is told when bytes are about to leave.
         wanting: the threads that wait for the lock; to be looked at by any thread.
@@ -91,19 +93,19 @@ class Writer:
     __slots__ = (
         "_corked",
         "_counters",
-        "_lifecycle",
         "_mute",
         "_pipeline",
         "_stays",
-        "_stream",
         "_took",
         "_unsent",
         "_written",
         "direct_socket",
         "distrusted",
+        "lifecycle",
         "lock",
         "off_loop",
         "pid",
+        "stream",
         "token",
         "traffic",
         "wanting",
@@ -132,9 +134,9 @@ class Writer:
         self._took = True  # whether the socket took anything of the last batch
         self._mute = False  # the socket takes no more bytes
         self._written: trio.Event | None = None
-        self._stream = stream
+        self.stream = stream
         self._pipeline = pipeline
-        self._lifecycle = lifecycle
+        self.lifecycle = lifecycle
         self._counters = counters
 
     # --- the lock ---------------------------------------------------------------------------
@@ -227,9 +229,9 @@ class Writer:
 
     def distrust(self) -> None:
         """Ends the connection, whose state is not known any more. On the loop."""
-        if self._lifecycle.has_tasks:
+        if self.lifecycle.has_tasks:
             reason = "a thread was interrupted in the middle of using it"
-            self._lifecycle.abort(Closed(False, CloseCode.ABNORMAL, reason, by_peer=False))
+            self.lifecycle.abort(Closed(False, CloseCode.ABNORMAL, reason, by_peer=False))
 
     # --- the cork ---------------------------------------------------------------------------
 
@@ -266,7 +268,7 @@ class Writer:
         """
         if self._corked or self.writing or self._unsent or self.distrusted:
             return  # the writer knows already
-        if not self._pipeline.has_output and self._lifecycle.closing is None:
+        if not self._pipeline.has_output and self.lifecycle.closing is None:
             return
         if self.direct_socket is None:
             self.wake()
@@ -287,7 +289,7 @@ class Writer:
             try:
                 self.flush()
             except BaseException as exc:  # noqa: BLE001  # it is this connection's alone
-                self.leave_to_loop(self._lifecycle.crash, exc)
+                self.leave_to_loop(self.lifecycle.crash, exc)
             finally:
                 self.off_loop = False
 
@@ -306,13 +308,13 @@ class Writer:
         if self._unsent or self._pipeline.has_output:
             return True
         # This may have been what a close waits for.
-        return self._lifecycle.closing is not None or self._pipeline.websocket.close_sent
+        return self.lifecycle.closing is not None or self._pipeline.websocket.close_sent
 
     def take_output(self) -> bytes:
         """What is to leave next: what is left over, or one batch. As the writer."""
         data = self._unsent
         if not data:
-            data = self._pipeline.data_to_send(self._lifecycle.closing)
+            data = self._pipeline.data_to_send(self.lifecycle.closing)
             if data and self.traffic is not None:
                 self.traffic.dispatch()
         return data
@@ -343,7 +345,7 @@ class Writer:
     def let_go(self) -> None:
         """Ends `take_over()`, and leaves to the loop what the socket did not take."""
         self.writing = False
-        parting = self._lifecycle.closing is not None or self._pipeline.websocket.close_sent
+        parting = self.lifecycle.closing is not None or self._pipeline.websocket.close_sent
         if not self._corked and (parting or not self._took):
             self.leave_to_loop(self._start)
 
@@ -363,20 +365,20 @@ class Writer:
     def _start(self) -> None:
         """Has a task send what is due, unless one does already. On the loop; takes the lock."""
         with self.lock:
-            if not self.writing and self._lifecycle.has_tasks:
+            if not self.writing and self.lifecycle.has_tasks:
                 self.writing = True
-                self._lifecycle.start_soon(self._run)
+                self.lifecycle.start_soon(self._run)
 
     async def _run(self) -> None:
         try:
             while data := self._next_batch():
-                await self._stream.send_all(data)
+                await self.stream.send_all(data)
         except (trio.BrokenResourceError, trio.ClosedResourceError, OSError):
             self._mute = True
             if self._written is None:
                 # The reader meets the same end and knows more of it, unless nothing more comes in.
                 await trio.sleep(_LINGER)
-                self._lifecycle.abort(self._lifecycle.lost("the socket takes no more bytes"))
+                self.lifecycle.abort(self.lifecycle.lost("the socket takes no more bytes"))
         if self._written is not None:
             self._written.set()
 
